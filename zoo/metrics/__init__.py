@@ -1,0 +1,1 @@
+"""Metrics: how good a model is, measured by name."""
