@@ -1,0 +1,339 @@
+"""Adaptive operators and the self-consistency loop of CNN-F.
+
+A CNN with generative feedback (CNN-F) runs the same weights in both directions. Bottom-up it is an
+ordinary CNN. Top-down it is the deconvolutional generative model whose MAP inference that CNN is: it
+renders features from logits with the transposed weights, guided by the latent variables, i.e. the
+masks of the ReLUs and the positions of the pools. In later bottom-up passes both are chosen to agree
+with what was rendered: ReLU becomes `ada_relu`, max-pooling becomes `ada_pool`.
+
+    f, h   bottom-up values            g   top-down values          η   damping, K   iterations
+
+    y_0 = CNN(x)                               the plain first pass, h_0 = features at the feedback layer
+    ĥ_t = feedback(y_{t-1})                    raw logits downwards, Wᵀ, no biases
+    h_t = h_{t-1} + η (ĥ_t - h_{t-1})
+    y_t = feed-forward(h_t), adaptive          t = 1 … K
+
+All latent state is an explicit value (`ReLUState`, `PoolState`) that functions take and return: nothing
+is remembered in a module, so a model can be attacked, compiled, shared by threads and run on batches of
+any size without a reset.
+
+Source: Huang, Gornet, Dai, Yu, Nguyen, Tsao, Anandkumar, "Neural Networks with Recurrent Generative
+Feedback", NeurIPS 2020, arXiv 2007.09200.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORM_EPSILON = 1e-8
+"""Added to the mean square in `rms_norm`; only channels that are all but dead feel it."""
+
+Prediction = Literal["last", "average"]
+
+
+class ReLUState(NamedTuple):
+    """Latent state of one adaptive ReLU; shapes are those of its input."""
+
+    mask: Tensor
+    """z in {False, True}: what the latest bottom-up pass let through."""
+    feedback: Tensor | None = None
+    """g before masking, from the latest top-down pass; None before the first one."""
+
+
+class PoolState(NamedTuple):
+    """Latent state of one adaptive pool; shapes are those of its output."""
+
+    index: Tensor
+    """Chosen position of every cell, as an offset into the flattened (H·W) input."""
+    shape: tuple[int, int]
+    """(H, W) of the input."""
+    feedback: Tensor | None = None
+    """g from the latest top-down pass; None before the first one."""
+    used: Tensor | None = None
+    """Cells with g ≠ 0 in the latest bottom-up pass; None means all of them."""
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """Divide every channel of every image by its root mean square.
+
+    No mean is subtracted and no gain is learnt; statistics never cross images, so that bottom-up and
+    top-down passes, and the images of a batch, stay independent.
+
+    Args:
+        x: (B, C, H, W).
+    """
+    mean_square = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True).square() / (x.shape[2] * x.shape[3])
+    return x * torch.rsqrt(mean_square + NORM_EPSILON)
+
+
+def ada_relu(f: Tensor, state: ReLUState | None, damping: float) -> tuple[Tensor, ReLUState]:
+    """Adaptive ReLU, bottom-up: keep f where it agrees in sign with the top-down value g.
+
+    First pass (no g yet): max(f, 0). Later, with f ← f + η (g - f): max(f, 0) where g > 0, min(f, 0)
+    where g < 0, and 0 where g = 0.
+
+    Args:
+        f: pre-activation, any shape.
+        state: of the previous pass, or None in the first.
+        damping: η, the step from f towards g.
+    """
+    if state is None or state.feedback is None:
+        mask = f > 0
+    else:
+        f = torch.lerp(f, state.feedback, damping)
+        mask = f * state.feedback > 0
+    return f * mask, ReLUState(mask)
+
+
+def ada_relu_feedback(g: Tensor, state: ReLUState) -> tuple[Tensor, ReLUState]:
+    """Adaptive ReLU, top-down: mask g with the z of the latest bottom-up pass, and remember g."""
+    return g * state.mask, ReLUState(state.mask, g)
+
+
+def ada_pool(f: Tensor, state: PoolState | None, kernel: int) -> tuple[Tensor, PoolState]:
+    """Adaptive pooling, bottom-up, over kernel × kernel cells that do not overlap.
+
+    First pass: the maximum of each cell. Later: the maximum where g > 0, the minimum where g < 0, and 0
+    where g = 0. Where several entries of a cell tie, the first in row-major order is the chosen one.
+
+    Args:
+        f: (B, C, H, W) with H and W divisible by the kernel.
+        state: of the previous pass, or None in the first.
+        kernel: side of a cell, and the stride.
+    """
+    shape = (f.shape[2], f.shape[3])
+    if state is None or state.feedback is None:
+        pooled, index = F.max_pool2d(f, kernel, return_indices=True)
+        return pooled, PoolState(index, shape)
+    index = torch.where(
+        state.feedback > 0,
+        F.max_pool2d(f.detach(), kernel, return_indices=True)[1],
+        F.max_pool2d(-f.detach(), kernel, return_indices=True)[1],
+    )
+    used = state.feedback != 0
+    pooled = f.flatten(2).gather(2, index.flatten(2)).view_as(index) * used
+    return pooled, PoolState(index, shape, used=used)
+
+
+def ada_pool_feedback(g: Tensor, state: PoolState) -> tuple[Tensor, PoolState]:
+    """Adaptive pooling, top-down: put g at the chosen position of its cell, zeros elsewhere."""
+    placed = g if state.used is None else g * state.used
+    canvas = g.new_zeros((*g.shape[:2], state.shape[0] * state.shape[1]))
+    unpooled = canvas.scatter(2, state.index.flatten(2), placed.flatten(2))
+    return unpooled.unflatten(2, state.shape), state._replace(feedback=g)
+
+
+def conv_feedback(g: Tensor, weight: Tensor, *, stride: int = 1, padding: int) -> Tensor:
+    """Wᵀ of a convolution: the same weight, read from its outputs to its inputs.
+
+    Args:
+        g: (B, out, H, W).
+        weight: (out, in, k, k), of the bottom-up convolution.
+        stride: of the bottom-up convolution; with stride 2 the input had even sides.
+        padding: of the bottom-up convolution.
+    """
+    return F.conv_transpose2d(g, weight, stride=stride, padding=padding, output_padding=stride - 1)
+
+
+class Step(NamedTuple):
+    """What one unit returns, in either direction."""
+
+    value: Tensor
+    """Passed on to the next unit."""
+    state: Any
+    """Latent state of the unit, for its next call."""
+    report: Tensor | None = None
+    """The features (bottom-up) or their reconstruction (top-down), where the unit reports them."""
+
+
+class FeedbackUnit(nn.Module):
+    """A layer group that runs in both directions with one set of weights.
+
+    The third method is a plain first pass without any state: the ordinary CNN.
+    """
+
+    def ascend(self, f: Tensor, state: Any, damping: float) -> Step:
+        """Bottom-up, from the unit's input to its output; `state` is None in the first pass."""
+        raise NotImplementedError
+
+    def descend(self, g: Tensor, state: Any) -> Step:
+        """Top-down, from the unit's output to its input."""
+        raise NotImplementedError
+
+    def plain(self, f: Tensor) -> Tensor:
+        """The value that `ascend(f, None, damping)` returns."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Everything that a feedback network computed on its way."""
+
+    logits: list[Tensor]
+    """y_0 … y_K, each (B, classes)."""
+    features: list[tuple[Tensor, ...]]
+    """For every pass 0 … K: h at the feedback layer, then the features that the units above it report."""
+    reconstructions: list[tuple[Tensor, ...]]
+    """For every feedback 1 … K: ĥ, then what it rendered for each entry of `features`, in that order."""
+    states: list[Any]
+    """Latent state of every unit after the last pass, from the bottom to the top."""
+
+
+class FeedbackNetwork(nn.Module):
+    """Units in a row, the upper ones in a self-consistency loop. K = 0 is the plain CNN.
+
+    Args:
+        units: from the image to the logits.
+        image_shape: (C, H, W) of the images.
+        loop_from: number of units below the feedback layer; they run once.
+        iterations: K, unless a call says otherwise.
+        damping: η in [0, 1], of the features and of every adaptive ReLU.
+        prediction: "last" returns y_K, "average" the mean of y_0 … y_K.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[FeedbackUnit],
+        *,
+        image_shape: tuple[int, int, int],
+        loop_from: int,
+        iterations: int,
+        damping: float,
+        prediction: Prediction,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= damping <= 1.0:
+            raise ValueError(f"damping must lie in [0, 1], found {damping}")
+        if prediction not in get_args(Prediction):
+            raise ValueError(f"prediction must be 'last' or 'average', found {prediction!r}")
+        self.units = nn.ModuleList(units)
+        self.image_shape = image_shape
+        self.loop_from = loop_from
+        self.iterations = self._checked_iterations(iterations)
+        self.damping = damping
+        self.prediction: Prediction = prediction
+
+    def forward(self, images: Tensor, iterations: int | None = None) -> Tensor:
+        """Logits (B, classes) of images (B, C, H, W) in [0, 1].
+
+        Args:
+            images: float32, (B, C, H, W), values in [0, 1].
+            iterations: K of this call; 0 is the plain CNN.
+
+        Raises:
+            ValueError: if the images have another shape, dtype or range, or K is negative.
+        """
+        if self._checked_iterations(iterations) == 0:
+            x = self._normalise(images)
+            for unit in self._units():
+                x = unit.plain(x)
+            return x
+        logits = self.trajectory(images, iterations).logits
+        return logits[-1] if self.prediction == "last" else torch.stack(logits).mean(0)
+
+    def trajectory(self, images: Tensor, iterations: int | None = None) -> Trajectory:
+        """Run the loop and keep the logits, features and reconstructions of every iteration.
+
+        Args and errors as of `forward`.
+        """
+        bottom, states = self._normalise(images), []
+        for unit in self._units()[: self.loop_from]:
+            bottom, state, _ = unit.ascend(bottom, None, self.damping)
+            states.append(state)
+        logits, loop, features = self._ascend(bottom, None)
+        result = Trajectory([logits], [features], [], states)
+        h = bottom
+        for _ in range(self._checked_iterations(iterations)):
+            loop, reconstructions = self._descend(logits, loop)
+            h = torch.lerp(h, reconstructions[0], self.damping)
+            logits, loop, features = self._ascend(h, loop)
+            result.logits.append(logits)
+            result.features.append(features)
+            result.reconstructions.append(reconstructions)
+        states.extend(loop)
+        return result
+
+    def reconstruct(self, images: Tensor, iterations: int | None = None) -> Tensor:
+        """The image that the K-th feedback renders, (B, C, H, W), clamped to [0, 1].
+
+        Where the feedback layer lies above the pixels, the feedback is continued through the lower units
+        with the latent state of their only pass.
+
+        Args:
+            images: as of `forward`.
+            iterations: K ≥ 1.
+
+        Raises:
+            ValueError: as of `forward`, or if K = 0, which has no feedback.
+        """
+        count = self._checked_iterations(iterations)
+        if count == 0:
+            raise ValueError("a reconstruction needs at least one iteration; pass iterations=1 or more")
+        # The K-th feedback starts from y_{K-1}, so the K-th bottom-up pass is not needed.
+        trajectory = self.trajectory(images, count - 1)
+        g = trajectory.logits[-1]
+        for unit, state in zip(reversed(self._units()), reversed(trajectory.states), strict=True):
+            g = unit.descend(g, state).value
+        return (g * 0.5 + 0.5).clamp(0.0, 1.0)
+
+    def _ascend(
+        self, h: Tensor, states: list[Any] | None
+    ) -> tuple[Tensor, list[Any], tuple[Tensor, ...]]:
+        """One bottom-up pass through the loop: logits, new states, (h, reported features …)."""
+        x, after, reports = h, [], [h]
+        units = self._units()[self.loop_from :]
+        for unit, state in zip(units, states or [None] * len(units), strict=True):
+            x, new, report = unit.ascend(x, state, self.damping)
+            after.append(new)
+            if report is not None:
+                reports.append(report)
+        return x, after, tuple(reports)
+
+    def _descend(self, logits: Tensor, states: list[Any]) -> tuple[list[Any], tuple[Tensor, ...]]:
+        """One top-down pass through the loop: new states, (ĥ, reported reconstructions …)."""
+        g, after, reports = logits, [], []
+        for unit, state in zip(
+            reversed(self._units()[self.loop_from :]), reversed(states), strict=True
+        ):
+            g, new, report = unit.descend(g, state)
+            after.append(new)
+            if report is not None:
+                reports.append(report)
+        return after[::-1], (g, *reversed(reports))
+
+    def _units(self) -> list[FeedbackUnit]:
+        return cast(list[FeedbackUnit], list(self.units))
+
+    def _checked_iterations(self, iterations: int | None) -> int:
+        count = self.iterations if iterations is None else iterations
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise ValueError(f"iterations must be an integer of at least 0, found {count!r}")
+        return count
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        """Check images in [0, 1] and map them to [-1, 1], the range that the network works in."""
+        dtype = next(self.parameters()).dtype
+        if images.dim() != 4 or tuple(images.shape[1:]) != self.image_shape:
+            expected = ", ".join(map(str, self.image_shape))
+            raise ValueError(f"expected images of shape (B, {expected}), found {tuple(images.shape)}")
+        if images.dtype not in (torch.float32, dtype):
+            raise ValueError(
+                f"expected float32 images with values in [0, 1], found {images.dtype}; "
+                "bytes become such images by images.float() / 255"
+            )
+        # Reading the range waits for the device and cannot be traced: a compiled graph goes without.
+        if not torch.compiler.is_compiling() and images.numel():
+            low, high = torch.aminmax(images.detach())
+            if not (low >= 0.0 and high <= 1.0):
+                raise ValueError(
+                    f"expected images with values in [0, 1], found [{low:.4g}, {high:.4g}]; "
+                    "the model normalises by itself"
+                )
+        return images.to(dtype) * 2.0 - 1.0
