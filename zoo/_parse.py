@@ -253,8 +253,7 @@ class _Fields:
     def choice(self, name: str, known: Sequence[str]) -> str:
         value = self.values[name]
         if not isinstance(value, str) or value not in known:
-            hint = did_you_mean(str(value), known)
-            self.fail(name, f"expected one of {', '.join(known)}; found {_short(value)}{hint}")
+            self.fail(name, f"expected one of {', '.join(known)}, found {_short(value)}")
         return value
 
     def integer(self, name: str, *, minimum: int) -> int:
