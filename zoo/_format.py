@@ -1,0 +1,64 @@
+"""Numbers as people read them, for the tables of the command line and of the cards."""
+
+from __future__ import annotations
+
+from zoo._schema import Card, Metric
+
+__all__ = ["NOTHING", "duration", "headline", "metric_value", "parameters", "size", "summary_row"]
+
+NOTHING = "-"
+"""What a table shows where there is nothing to show."""
+
+
+def parameters(n: int) -> str:
+    """A number of parameters: `962`, `3.30 M`."""
+    for unit, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if n >= factor:
+            return f"{n / factor:.3g} {unit}"
+    return str(n)
+
+
+def size(n: int) -> str:
+    """A number of bytes in decimal units: `962 B`, `6.6 MB`."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if n >= factor:
+            return f"{n / factor:.1f} {unit}"
+    return f"{n} B"
+
+
+def duration(seconds: float) -> str:
+    """A time: `42 s`, `7 min 5 s`, `3 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def metric_value(metric: Metric) -> str:
+    """The value of a metric: an accuracy in percent, anything else with four digits."""
+    if metric.metric.startswith("accuracy"):
+        return f"{100 * metric.value:.2f} %"
+    return f"{metric.value:.4g}"
+
+
+def headline(card: Card) -> str:
+    """The first metric of the default weights, such as `accuracy 90.12 % (fashion-mnist)`."""
+    weights = card.weights[card.default] if card.default is not None else None
+    if weights is None or not weights.metrics:
+        return NOTHING
+    first = weights.metrics[0]
+    return f"{first.metric} {metric_value(first)} ({first.dataset})"
+
+
+def summary_row(card: Card) -> dict[str, str]:
+    """What a table of models says about one: task, paper, size and headline metric."""
+    weights = card.weights[card.default] if card.default is not None else None
+    return {
+        "task": card.task,
+        "paper": card.paper.title,
+        "parameters": parameters(weights.parameters) if weights else NOTHING,
+        "size": size(weights.bytes) if weights else NOTHING,
+        "headline": headline(card),
+    }
