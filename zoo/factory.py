@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo._names import did_you_mean
-from zoo.errors import UnknownNameError, WeightsError
+from zoo.errors import UnknownNameError
 from zoo.models import architecture
-from zoo.registry import Card, Weights
+from zoo.registry import Card
 
 if TYPE_CHECKING:
     import torch
@@ -55,23 +55,22 @@ def create(
         >>> model = create("cnnf-robust", pretrained=True)
         >>> logits = model(images)
     """
-    # All names are looked up above the import of torch, which takes seconds.
+    # Names are looked up above the import of torch, which takes seconds.
     from zoo.weights import resolve
 
     card, tag = resolve(name)
-    source = Path(weights) if weights is not None else _entry(card, tag) if pretrained else None
 
     import torch
 
     target = torch.get_default_device() if device is None else torch.device(device)
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"dtype: expected a floating point type, found {dtype}")
-    if source is not None and target.type == "meta":
-        raise ValueError("device: 'meta' holds no values, so no weights can be loaded there")
-    if source is None:
+    if weights is None and not pretrained:
         model = build(card, tag, config, device=target)
+    elif target.type == "meta":
+        raise ValueError("device: 'meta' holds no values, so no weights can be loaded there")
     else:
-        model = _filled(card, tag, config, source)
+        model = _filled(card, tag, config, None if weights is None else Path(weights))
     return model.to(device=target, dtype=dtype).eval()
 
 
@@ -106,27 +105,13 @@ def build(
         return cls(**settings)
 
 
-def _entry(card: Card, tag: str | None) -> Weights:
-    if tag is None:
-        raise WeightsError(
-            f"There are no pretrained weights of {card.name!r} yet",
-            next_step=f"train them with `python {card.recipe}`, or build it without weights",
-        )
-    return card.weights[tag]
-
-
-def _filled(
-    card: Card, tag: str | None, config: Mapping[str, Any], source: Path | Weights
-) -> nn.Module:
-    """Build the model on the CPU and load a file of the user's, or weights of the card."""
-    from zoo.weights import load_into, locate, read
+def _filled(card: Card, tag: str | None, config: Mapping[str, Any], file: Path | None) -> nn.Module:
+    """Build the model on the CPU and load `file`, or without one the weights `tag` of the card."""
+    from zoo.weights import load_into, read, read_card_file
 
     # On meta nothing is drawn or stored that the weights would replace anyway.
     model = build(card, tag, config, device="meta")
-    if isinstance(source, Path):
-        state = read(source, None, model)
-    else:
-        state = read(locate(card, source.tag), source, model)
+    state = read_card_file(card, tag, model) if file is None else read(file, None, model)
     load_into(model, state)
     return model
 
