@@ -1,1 +1,46 @@
-"""Metrics: how good a model is, measured by name."""
+"""Metrics: how good a model is, measured again from a line of its card.
+
+Each family has a file with a table of the metrics it knows; a further family adds its table to
+`MEASURES` and its rule for an acceptable difference to `tolerance`.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from zoo.errors import UnknownNameError
+from zoo.metrics import classification
+
+if TYPE_CHECKING:
+    from zoo.registry import Metric
+
+__all__ = ["MEASURES", "measure", "tolerance"]
+
+MEASURES: Mapping[str, Callable[["Metric", nn.Module, Path | None], float]] = {
+    **classification.MEASURES
+}
+"""Name of a metric -> function of the card's metric, the model and the data folder."""
+
+
+def measure(metric: "Metric", model: nn.Module, root: str | Path | None = None) -> float:
+    """Measure `metric` of `model` as the card describes it: data set, split, number of examples.
+
+    Args:
+        metric: A line of a card; its value is not used.
+        model: In eval mode; measured on the device that it is on.
+        root: Folder of the data sets; default $ZOO_DATA.
+
+    Raises:
+        UnknownNameError: there is no such metric or data set.
+        DataError: the data set is not here, or damaged.
+    """
+    if metric.metric not in MEASURES:
+        raise UnknownNameError(f"no metric {metric.metric!r}; there are {', '.join(MEASURES)}")
+    return MEASURES[metric.metric](metric, model, None if root is None else Path(root))
+
+
+def tolerance(metric: "Metric") -> float:
+    """How far a repeated measurement may be from the card's value."""
+    return classification.tolerance(metric.value, metric.n)

@@ -1,0 +1,144 @@
+"""Golden tensors: inputs and the outputs that the published weights must give for them anywhere.
+
+A golden file holds `input.*` and `output.*`. The outputs are computed in float64, so that they say
+what the weights mean and not what one machine's rounding made of them. The inputs are the steadiest
+of a few: a network with hard decisions, such as the masks of a feedback network, may for a rare
+input sit so close to a threshold that rounding takes it across, which is no fault of the weights.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.errors import UnknownNameError, WeightsError
+
+__all__ = ["TOLERANCE", "compare", "make", "outputs"]
+
+CANDIDATES = 8
+KEPT = 4
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What golden tensors are for one task. The first dimension of every tensor is the example.
+
+    Args:
+        draw: Function of the model, a number of examples and a generator; gives `input.*`.
+        outputs: Function of the model and the inputs; gives `output.*`.
+        tolerance: Largest acceptable difference of the outputs, see `compare`.
+    """
+
+    draw: Callable[[nn.Module, int, torch.Generator], Tensors]
+    outputs: Callable[[nn.Module, Mapping[str, Tensor]], Tensors]
+    tolerance: float
+
+
+def _draw_images(model: nn.Module, n: int, generator: torch.Generator) -> Tensors:
+    """Smooth random images with some noise, in [0, 1]: nearer to pictures than noise alone."""
+    channels, height, width = cast(tuple[int, int, int], model.image_shape)
+    coarse = torch.rand(n, channels, 4, 4, generator=generator)
+    smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
+    noise = torch.randn(n, channels, height, width, generator=generator)
+    return {"input.images": (smooth + 0.1 * noise).clamp(0, 1)}
+
+
+def _logits(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
+    return {"output.logits": model(inputs["input.images"])}
+
+
+TASKS: Mapping[str, Task] = {
+    "image-classification": Task(_draw_images, _logits, tolerance=1e-5),
+}
+"""A further task is a further row."""
+
+TOLERANCE: Mapping[str, float] = {name: task.tolerance for name, task in TASKS.items()}
+"""Task -> largest acceptable difference of the outputs, see `compare`."""
+
+
+def make(model: nn.Module, task: str) -> Tensors:
+    """Golden tensors of a model with exactly the weights that will be published.
+
+    Returns:
+        `input.*` and `output.*`, float32, on the CPU, KEPT examples each.
+
+    Raises:
+        UnknownNameError: there are no golden tensors for this task.
+        WeightsError: the model's float32 outputs are beyond the tolerance for every input.
+    """
+    row = _row(task)
+    single = copy.deepcopy(model).cpu().float().eval()
+    double = copy.deepcopy(single).double()
+    inputs = row.draw(single, CANDIDATES, torch.Generator().manual_seed(0))
+    exact = outputs(double, task, inputs)
+    rough = outputs(single, task, inputs)
+    distance = torch.stack(
+        [(rough[name] - exact[name]).abs().flatten(1).amax(1) for name in exact]
+    ).amax(0)
+    kept = distance.argsort(stable=True)[:KEPT].sort().values
+    tensors = {name: value[kept].float().contiguous() for name, value in (inputs | exact).items()}
+    difference = max(compare(single, task, tensors).values())
+    if not difference <= row.tolerance:
+        raise WeightsError(
+            "the model's float32 outputs differ too much from its float64 outputs",
+            expected=f"at most {row.tolerance:.0e}",
+            found=f"{difference:.1e}",
+            next_step="look for values that are not finite or for badly scaled weights",
+        )
+    return tensors
+
+
+def outputs(model: nn.Module, task: str, inputs: Mapping[str, Tensor]) -> Tensors:
+    """What `model` gives for the golden inputs: `output.*`, without gradients.
+
+    Raises:
+        UnknownNameError: there are no golden tensors for this task.
+    """
+    with torch.no_grad():
+        return _row(task).outputs(model, inputs)
+
+
+def compare(model: nn.Module, task: str, golden: Mapping[str, Tensor]) -> dict[str, float]:
+    """For each golden output the largest difference from what `model` gives now.
+
+        max |now - golden| / max(1, max |golden|)
+
+    Absolute for outputs up to 1, relative to the largest one above that. Infinite where shapes
+    differ, NaN where the model gives NaN.
+
+    Raises:
+        UnknownNameError: there are no golden tensors for this task.
+        WeightsError: the golden tensors are not those of this task.
+    """
+    device = next(model.parameters()).device
+    inputs = {name: value.to(device) for name, value in golden.items() if name[:6] == "input."}
+    expected = {name: value for name, value in golden.items() if name[:7] == "output."}
+    try:
+        now = outputs(model, task, inputs)
+    except KeyError as error:
+        raise WeightsError(f"the golden file has no tensor {error} for the task {task}") from error
+    if now.keys() != expected.keys():
+        raise WeightsError(
+            f"the golden file does not fit the task {task}",
+            expected=", ".join(now),
+            found=", ".join(expected) or "no outputs",
+        )
+    return {name: _difference(now[name].cpu(), expected[name]) for name in expected}
+
+
+def _difference(now: Tensor, golden: Tensor) -> float:
+    if now.shape != golden.shape:
+        return float("inf")
+    return float((now - golden).abs().max() / golden.abs().max().clamp(min=1))
+
+
+def _row(task: str) -> Task:
+    if task not in TASKS:
+        raise UnknownNameError(f"no golden tensors for the task {task!r}; see {', '.join(TASKS)}")
+    return TASKS[task]
