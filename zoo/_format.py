@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo._schema import Card, Metric
+from zoo._schema import Card
 
 __all__ = ["NOTHING", "duration", "headline", "metric_value", "parameters", "size", "summary_row"]
 
@@ -36,11 +36,9 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def metric_value(metric: Metric) -> str:
-    """The value of a metric: an accuracy in percent, anything else with four digits."""
-    if metric.metric.startswith("accuracy"):
-        return f"{100 * metric.value:.2f} %"
-    return f"{metric.value:.4g}"
+def metric_value(metric: str, value: float) -> str:
+    """A value of the named metric: an accuracy in percent, anything else with four digits."""
+    return f"{100 * value:.2f} %" if metric.startswith("accuracy") else f"{value:.4g}"
 
 
 def headline(card: Card) -> str:
@@ -49,7 +47,7 @@ def headline(card: Card) -> str:
     if weights is None or not weights.metrics:
         return NOTHING
     first = weights.metrics[0]
-    return f"{first.metric} {metric_value(first)} ({first.dataset})"
+    return f"{first.metric} {metric_value(first.metric, first.value)} ({first.dataset})"
 
 
 def summary_row(card: Card) -> dict[str, str]:

@@ -126,7 +126,7 @@ def _metrics(card: Card) -> str:
             f"`{weights.tag}`",
             f"{metric.dataset} ({metric.split})",
             metric.metric,
-            metric_value(metric),
+            metric_value(metric.metric, metric.value),
             f"{metric.n:,}",
             f"`{metric.command}`",
         ]

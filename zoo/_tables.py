@@ -1,0 +1,158 @@
+"""What the command line shows, as rich tables that are readable at 80 columns.
+
+In a pipe, or with `NO_COLOR` set, rich leaves out colours by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from zoo._format import NOTHING, duration, metric_value, parameters, size, summary_row
+from zoo.registry import Card, Weights
+
+if TYPE_CHECKING:
+    from zoo.verify import Report
+
+__all__ = ["show_card", "show_list", "show_report"]
+
+
+def show_list(cards: Iterable[Card]) -> None:
+    """Print one line for each model."""
+    table = _table("Model", "Task", "Weights", "Params", "Headline metric")
+    for card in cards:
+        row = summary_row(card)
+        tags = "\n".join(card.weights) or NOTHING
+        table.add_row(card.name, row["task"], tags, row["parameters"], row["headline"])
+    console = _console()
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("no model is like that; `zoo list` shows all")
+
+
+def show_card(card: Card) -> None:
+    """Print all about one model, and how to load it."""
+    console = _console()
+    console.print(f"{card.name}", style="bold")
+    console.print(f"{card.summary}\n")
+    arxiv = f" arXiv {card.paper.arxiv}." if card.paper.arxiv else ""
+    _pairs(
+        console,
+        {
+            "task": card.task,
+            "architecture": f"{card.architecture}({_keywords(card.config)})",
+            "paper": f"{card.paper.authors}: {card.paper.title}. {card.paper.venue}.{arxiv}",
+            "licence": card.licence,
+            "data": f"{card.data.name} ({card.data.licence}), {card.data.source}",
+            "recipe": f"python {card.recipe}",
+            "folder": str(card.folder),
+        },
+    )
+    for weights in card.weights.values():
+        _show_weights(console, card, weights)
+    if not card.weights:
+        console.print("\nThere are no weights yet; the recipe trains them.")
+    console.print("\nLoad it:", style="bold")
+    pretrained = ", pretrained=True" if card.weights else ""
+    console.print(f'  zoo.create("{card.name}"{pretrained})')
+
+
+def _show_weights(console: Console, card: Card, weights: Weights) -> None:
+    default = " (default)" if weights.tag == card.default else ""
+    console.print(f"\nWeights {card.name}.{weights.tag}{default}", style="bold")
+    trained = weights.trained
+    hub = f"{weights.hub.repo}@{weights.hub.revision}" if weights.hub.repo else "not published"
+    settings = {"settings": _keywords(weights.config)} if weights.config else {}
+    _pairs(
+        console,
+        {
+            "file": f"{weights.file}, {size(weights.bytes)}, {weights.dtype}",
+            "sha256": weights.sha256,
+            "parameters": parameters(weights.parameters),
+            **settings,
+            "hub": hub,
+            "trained by": trained.command,
+            "seed": str(trained.seed),
+            "commit": trained.commit,
+            "trained in": f"{duration(trained.seconds)} on {trained.hardware}",
+            "versions": ", ".join(f"{name} {text}" for name, text in trained.versions.items()),
+        },
+    )
+    table = _table("Data", "Split", "Metric", "Value", "n")
+    for metric in weights.metrics:
+        value = metric_value(metric.metric, metric.value)
+        table.add_row(metric.dataset, metric.split, metric.metric, value, f"{metric.n:,}")
+    if table.row_count:
+        console.print(table)
+
+
+def show_report(report: Report) -> None:
+    """Print what was verified, card against measured."""
+    console = _console()
+    files = _table("File", "Size", "sha256", "")
+    for file in report.files:
+        files.add_row(file.file, size(file.bytes), f"{file.sha256[:16]}...", _verdict(file.ok))
+    console.print(files)
+    for problem in (file.problem for file in report.files if file.problem):
+        console.print(f"{problem}\n")
+    if report.golden:
+        outputs = _table("Output", "Difference from golden", "Allowed", "")
+        for check in report.golden:
+            row = (f"{check.difference:.1e}", f"{check.tolerance:.0e}", _verdict(check.ok))
+            outputs.add_row(check.output, *row)
+        console.print(outputs)
+    if report.metrics:
+        _show_metrics(console, report)
+    console.print(f"{report.name}: {_verdict(report.ok)}", style="green" if report.ok else "red")
+
+
+def _show_metrics(console: Console, report: Report) -> None:
+    table = _table("Metric", "Data", "n", "Card", "Measured", "Allowed", "")
+    for check in report.metrics:
+        values = [check.card, check.measured, check.tolerance]
+        shown = [
+            NOTHING if value is None else metric_value(check.metric, value) for value in values
+        ]
+        verdict = (
+            _verdict(check.ok) if check.measured is not None or not check.ok else "not measured"
+        )
+        table.add_row(check.metric, check.dataset, f"{check.n:,}", *shown, verdict)
+    console.print(table)
+    for note in dict.fromkeys(check.note for check in report.metrics if check.note):
+        console.print(f"{note}\n")
+
+
+def _verdict(ok: bool) -> str:
+    return "ok" if ok else "WRONG"
+
+
+def _keywords(config: Mapping[str, object]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in config.items())
+
+
+def _pairs(console: Console, pairs: Mapping[str, str]) -> None:
+    """Print labels and texts in two columns."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, text in pairs.items():
+        grid.add_row(f"  {label}", text)
+    console.print(grid)
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for index, head in enumerate(heads):
+        # What is copied from a table is the first column: it is never broken.
+        table.add_column(head, no_wrap=index == 0, overflow="fold")
+    return table
+
+
+def _console() -> Console:
+    # Without markup and highlighting a text of a card is shown as it is.
+    return Console(markup=False, highlight=False)

@@ -1,0 +1,247 @@
+"""The command `zoo`: list, info, fetch, verify, demo and publish.
+
+Every command is a function from the parsed arguments to the exit code. What it needs is imported
+when it runs, so that listing the zoo and a misspelt name never wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import zoo
+from zoo import registry
+from zoo.errors import UnknownNameError, ZooError
+from zoo.registry import TASKS, Card, card_to_json
+
+__all__ = ["main"]
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes: something went wrong; the command or a name is wrong; Ctrl-C."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `zoo` with `argv` (default: the command line); return the exit code.
+
+    A `ZooError` becomes a message on stderr. Anything else is a defect and keeps its traceback.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except ZooError as error:
+        print(f"zoo {arguments.command}: error: {error}", file=sys.stderr)
+        return USAGE if isinstance(error, UnknownNameError) else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough. Python's own flush at exit would
+        # fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    names = registry.list_models(
+        arguments.pattern,
+        pretrained=arguments.pretrained,
+        task=arguments.task,
+        tag=arguments.tag,
+    )
+    cards = [registry.info(name) for name in names]
+    if arguments.json:
+        _print_json([_summary(card) for card in cards])
+    else:
+        from zoo._tables import show_list
+
+        show_list(cards)
+    return 0
+
+
+def _summary(card: Card) -> dict[str, Any]:
+    """What `zoo list --json` says about a model; `zoo info --json` gives the whole card."""
+    full = card_to_json(card)
+    kept = ("name", "task", "summary", "architecture", "licence", "default")
+    default = full["weights"].get(card.default)
+    return {
+        **{field: full[field] for field in kept},
+        "weights": list(card.weights),
+        "parameters": default and default["parameters"],
+        "bytes": default and default["bytes"],
+        "headline": default["metrics"][0] if default and default["metrics"] else None,
+    }
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from zoo.weights import resolve
+
+    card, _ = resolve(arguments.name)
+    if arguments.json:
+        _print_json(card_to_json(card))
+    else:
+        from zoo._tables import show_card
+
+        show_card(card)
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from zoo.weights import fetch
+
+    print(fetch(arguments.name))
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from zoo.verify import verify
+
+    def say(line: str) -> None:
+        print(f"{line} ...", file=sys.stderr)
+
+    report = verify(arguments.name, metrics=arguments.metrics, data=arguments.data, progress=say)
+    if arguments.json:
+        _print_json(report.as_dict())
+    else:
+        from zoo._tables import show_report
+
+        show_report(report)
+    return 0 if report.ok else FAILED
+
+
+def _publish(arguments: argparse.Namespace) -> int:
+    from zoo.publish import publish
+
+    pin = publish(
+        arguments.name, arguments.repo, private=arguments.private, dry_run=arguments.dry_run
+    )
+    print(pin)
+    return 0
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zoo",
+        **_texts(
+            "a zoo of structure-infused generative models",
+            ["zoo list", "zoo info cnnf-robust", "zoo demo"],
+        ),
+    )
+    parser.add_argument("--version", action="version", version=f"zoo {zoo.__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+    for add in (_add_list, _add_info, _add_fetch, _add_verify, _add_publish):
+        add(commands)
+    return parser
+
+
+def _add_list(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        _list,
+        "list the models",
+        "zoo list",
+        "zoo list 'cnnf*' --pretrained",
+        "zoo list --task image-classification --json",
+    )
+    parser.add_argument("pattern", nargs="?", default="*", help="name with * ? [...], in quotes")
+    parser.add_argument("--pretrained", action="store_true", help="only models with weights")
+    parser.add_argument("--task", help=f"only models for this task: {', '.join(TASKS)}")
+    parser.add_argument("--tag", help="only models with weights of this tag")
+    _json_option(parser)
+
+
+def _add_info(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        _info,
+        "show paper, licence, data, recipe, weights and metrics of a model",
+        "zoo info cnnf-robust",
+        "zoo info local-dir:runs/cnnf-robust/card --json",
+    )
+    _name_argument(parser)
+    _json_option(parser)
+
+
+def _add_fetch(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        _fetch,
+        "make sure that the weights are on this machine, and print the path of the file",
+        "zoo fetch cnnf-robust",
+        "zoo fetch hf-hub:org/name@<40-hex revision>",
+    )
+    _name_argument(parser)
+
+
+def _add_verify(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        _verify,
+        "check the files, outputs and metrics of a model against its card",
+        "zoo verify cnnf-robust",
+        "zoo verify cnnf-robust --metrics --data ~/data",
+    )
+    _name_argument(parser)
+    parser.add_argument("--metrics", action="store_true", help="measure the metrics again")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of the data sets (default: $ZOO_DATA)"
+    )
+    _json_option(parser)
+
+
+def _add_publish(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        _publish,
+        "upload the folder of a card to the Hub, and pin the commit in the card",
+        "zoo publish cnnf-robust --repo org/cnnf-robust --dry-run",
+        "zoo publish local-dir:runs/cnnf-robust/card --repo org/mine --private",
+    )
+    _name_argument(parser)
+    parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="repository on the Hub")
+    parser.add_argument("--private", action="store_true", help="make a new repository private")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, upload nothing")
+
+
+def _command(
+    commands: Commands, run: Callable[[argparse.Namespace], int], text: str, *examples: str
+) -> argparse.ArgumentParser:
+    """Add the command that `run` is named after."""
+    name = run.__name__.removeprefix("_")
+    parser = commands.add_parser(name, help=text, **_texts(text, examples))
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _texts(text: str, examples: Sequence[str]) -> dict[str, Any]:
+    """What every parser shares: a sentence about it, and examples at the end of its help."""
+    return {
+        "description": f"{text[0].upper()}{text[1:]}.",
+        "epilog": "\n".join(["examples:", *(f"  {example}" for example in examples)]),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
+def _name_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", help="name or name.tag, hf-hub:org/name@<revision>[#tag], local-dir:/path[#tag]"
+    )
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
