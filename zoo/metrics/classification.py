@@ -3,7 +3,7 @@
     accuracy                    on the first `n` images of the split, as they are
     accuracy-<kind>-<1..5>      corrupted by `zoo.data.corrupt` at that severity, seed 0
     accuracy-pgd40              under PGD-40 through all iterations, on the scored output
-    accuracy-pgd40-first-pass   under PGD-40 made on a feedback model's first pass: a transfer attack
+    accuracy-pgd40-first-pass   under PGD-40 made on a feedback model's first pass (a transfer)
 
 PGD-40 is 40 steps of epsilon / 10 from one random start, with the epsilon that is usual for the
 data set. An accuracy is a fraction in [0, 1].
