@@ -48,8 +48,8 @@ Fault = None | int | str | Reply
 """What a fault hook may ask for:
 
 None (behave), a status such as 503, a `Reply`, or one of the words "corrupt" (same size, other
-bytes), "truncate" (half of the body, then the connection closes), "stall" (half of the body, then
-nothing more) and "oversize" (no length, and a body that does not end).
+bytes), "truncate" (half of the body, then the connection closes), "stall" (half of the body, and
+the rest after `HubServer.resume` is set) and "oversize" (no length, and a body that does not end).
 """
 
 
@@ -66,6 +66,7 @@ class HubServer:
         requests: Every request so far, in order of arrival.
         fault: The hook `(method, path) -> Fault`, asked for every request.
         objects: The LFS objects that were uploaded or committed, by sha256.
+        resume: Set it to let the stalled answers go on.
     """
 
     def __init__(self) -> None:
@@ -74,6 +75,7 @@ class HubServer:
         self.objects: dict[str, bytes] = {}
         self.lock = threading.RLock()
         self.closing = threading.Event()
+        self.resume = threading.Event()
         self._repos: dict[str, _Repo] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -117,6 +119,7 @@ class HubServer:
     def close(self) -> None:
         """Stop serving: from now on connections are refused."""
         self.closing.set()
+        self.resume.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -341,14 +344,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if fault in ("truncate", "stall"):
-            self.wfile.write(reply.body[: len(reply.body) // 2])
-            self.wfile.flush()
-            if fault == "stall":
-                self.hub.closing.wait()
+        half = len(reply.body) // 2 if fault in ("truncate", "stall") else len(reply.body)
+        self.wfile.write(reply.body[:half])
+        if fault == "truncate":
             self.close_connection = True
-            return
-        self.wfile.write(reply.body)
+        if fault == "stall":
+            self.wfile.flush()
+            self.hub.resume.wait()
+            self.wfile.write(reply.body[half:])
         while endless and not self.hub.closing.is_set():
             self.wfile.write(bytes(1 << 16))
 
