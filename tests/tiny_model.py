@@ -1,4 +1,4 @@
-"""The smallest model with all that a weights file can hold: floating tensors, and a whole number."""
+"""A small model with all that a weights file can hold: floating tensors and a whole number."""
 
 from __future__ import annotations
 
