@@ -112,7 +112,7 @@ def test_model_card_says_what_the_card_says(project):
         "recipes/one.py",
         "`model.noisy.safetensors`: 300 parameters, 1.2 kB, float16",
         'zoo.create("one.noisy", pretrained=True)',
-        "| `noisy` | fashion-mnist (test) | accuracy | 87.50 % | 10,000 |",
+        "| `noisy` | fashion-mnist (test) | accuracy | 87.50% | 10,000 |",
         "1 min 0 s",
         "torch 2.15.0",
         "a" * 64,
@@ -164,7 +164,7 @@ def test_prose_around_the_blocks_stays(project):
     edited = path.read_text().replace(
         "<!-- generated:use -->", f"{prose}\n\n<!-- generated:use -->"
     )
-    path.write_text(edited.replace("87.50 %", "99.99 %").replace("license:", "licence:"))
+    path.write_text(edited.replace("87.50%", "99.99%").replace("license:", "licence:"))
     assert cards.write_readme(path.parent)
     assert path.read_text() == edited
     assert not cards.write_readme(path.parent)
@@ -216,5 +216,5 @@ def test_broken_card_stops_the_command_with_a_message(project, capsys):
 def test_table_of_models_has_a_line_for_each(project):
     lines = cards.models_table(registry.cards().values()).splitlines()
     assert lines[0] == "| Model | Task | Paper | Size | Headline metric |"
-    assert "300 parameters, 1.2 kB | accuracy 87.50 % (fashion-mnist) |" in lines[2]
+    assert "300 parameters, 1.2 kB | accuracy 87.50% (fashion-mnist) |" in lines[2]
     assert lines[3].endswith("| - | - |")

@@ -13,9 +13,11 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers take this name for true; typing's own would cost its import
 if TYPE_CHECKING:
+    from typing import Any
+
     from zoo.errors import CardError as CardError
     from zoo.errors import DataError as DataError
     from zoo.errors import UnknownNameError as UnknownNameError

@@ -38,11 +38,11 @@ def duration(seconds: float) -> str:
 
 def metric_value(metric: str, value: float) -> str:
     """A value of the named metric: an accuracy in percent, anything else with four digits."""
-    return f"{100 * value:.2f} %" if metric.startswith("accuracy") else f"{value:.4g}"
+    return f"{100 * value:.2f}%" if metric.startswith("accuracy") else f"{value:.4g}"
 
 
 def headline(card: Card) -> str:
-    """The first metric of the default weights, such as `accuracy 90.12 % (fashion-mnist)`."""
+    """The first metric of the default weights, such as `accuracy 90.12% (fashion-mnist)`."""
     weights = card.weights[card.default] if card.default is not None else None
     if weights is None or not weights.metrics:
         return NOTHING

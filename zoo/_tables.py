@@ -23,7 +23,7 @@ __all__ = ["show_card", "show_list", "show_report"]
 
 def show_list(cards: Iterable[Card]) -> None:
     """Print one line for each model."""
-    table = _table("Model", "Task", "Weights", "Params", "Headline metric")
+    table = _table("Model", "Task", "Weights", "Params", "Headline metric", whole=2)
     for card in cards:
         row = summary_row(card)
         tags = "\n".join(card.weights) or NOTHING
@@ -38,7 +38,7 @@ def show_list(cards: Iterable[Card]) -> None:
 def show_card(card: Card) -> None:
     """Print all about one model, and how to load it."""
     console = _console()
-    console.print(f"{card.name}", style="bold")
+    console.print(card.name, style="bold cyan")
     console.print(f"{card.summary}\n")
     arxiv = f" arXiv {card.paper.arxiv}." if card.paper.arxiv else ""
     _pairs(
@@ -88,6 +88,7 @@ def _show_weights(console: Console, card: Card, weights: Weights) -> None:
         value = metric_value(metric.metric, metric.value)
         table.add_row(metric.dataset, metric.split, metric.metric, value, f"{metric.n:,}")
     if table.row_count:
+        console.print()
         console.print(table)
 
 
@@ -98,6 +99,7 @@ def show_report(report: Report) -> None:
     for file in report.files:
         files.add_row(file.file, size(file.bytes), f"{file.sha256[:16]}...", _verdict(file.ok))
     console.print(files)
+    console.print()
     for problem in (file.problem for file in report.files if file.problem):
         console.print(f"{problem}\n")
     if report.golden:
@@ -106,6 +108,7 @@ def show_report(report: Report) -> None:
             row = (f"{check.difference:.1e}", f"{check.tolerance:.0e}", _verdict(check.ok))
             outputs.add_row(check.output, *row)
         console.print(outputs)
+        console.print()
     if report.metrics:
         _show_metrics(console, report)
     console.print(f"{report.name}: {_verdict(report.ok)}", style="green" if report.ok else "red")
@@ -123,6 +126,7 @@ def _show_metrics(console: Console, report: Report) -> None:
         )
         table.add_row(check.metric, check.dataset, f"{check.n:,}", *shown, verdict)
     console.print(table)
+    console.print()
     for note in dict.fromkeys(check.note for check in report.metrics if check.note):
         console.print(f"{note}\n")
 
@@ -145,14 +149,14 @@ def _pairs(console: Console, pairs: Mapping[str, str]) -> None:
     console.print(grid)
 
 
-def _table(*heads: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+def _table(*heads: str, whole: int = 1) -> Table:
+    """A table of these columns, of which the first `whole` are never broken into lines."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for index, head in enumerate(heads):
-        # What is copied from a table is the first column: it is never broken.
-        table.add_column(head, no_wrap=index == 0, overflow="fold")
+        table.add_column(head, no_wrap=index < whole, overflow="fold")
     return table
 
 
 def _console() -> Console:
-    # Without markup and highlighting a text of a card is shown as it is.
-    return Console(markup=False, highlight=False)
+    # Without these three a text of a card is shown as it is.
+    return Console(markup=False, highlight=False, emoji=False)
