@@ -58,7 +58,9 @@ def test_gradients_of_the_shared_weights_are_by_the_book() -> None:
     mine = torch.autograd.grad(
         loss(found.logits, found.features, found.reconstructions), list(model.parameters())
     )
-    book = torch.autograd.grad(loss(*Book(model, 0.1, 2).run(images(), 2)), list(model.parameters()))
+    book = torch.autograd.grad(
+        loss(*Book(model, 0.1, 2).run(images(), 2)), list(model.parameters())
+    )
     for a, b in zip(mine, book, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
 
@@ -94,11 +96,11 @@ def test_without_norms_the_first_feedback_is_the_jacobian_transpose(
     feedback_to: int, label: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tied weights, masks and unpooling in one identity: feedback of one-hot(c) = ∂ logit_c / ∂ h."""
-    monkeypatch.setattr("zoo.models.cnnf.rms_norm", lambda x: x)
-    model = network(feedback_to=feedback_to)
-    logits, states, (h, *_) = model._ascend(
-        lower(model, images()).detach().requires_grad_(), None
+    monkeypatch.setattr(
+        "zoo.models.cnnf.rms_norm", lambda x, bias=0.0: x + torch.as_tensor(bias).reshape(-1, 1, 1)
     )
+    model = network(feedback_to=feedback_to)
+    logits, states, (h, *_) = model._ascend(lower(model, images()).detach().requires_grad_(), None)
     one_hot = torch.zeros_like(logits)
     one_hot[:, label] = 1.0
     _, (rendered, *_) = model._descend(one_hot, states)
@@ -122,7 +124,9 @@ def test_feedback_is_odd_in_the_logits() -> None:
 def test_feedback_does_not_depend_on_the_scale_of_the_logits() -> None:
     model = network()
     logits, states, _ = model._ascend(lower(model, images()), None)
-    _, once = model._descend(logits * 1e3, states)  # large enough for the 1e-8 of the norm to vanish
+    _, once = model._descend(
+        logits * 1e3, states
+    )  # large enough for the 1e-8 of the norm to vanish
     _, scaled = model._descend(logits * 1e5, states)
     torch.testing.assert_close(once[0], scaled[0], rtol=1e-6, atol=1e-6)
 

@@ -66,8 +66,8 @@ class ConvUnit(FeedbackUnit):
     def descend(self, g: Tensor, state: ConvState) -> Step:
         relu, pool = state
         g = rms_norm(g)
-        if pool is not None:
-            g, pool = ada_pool_feedback(g, pool)
+        if self.pool is not None and pool is not None:
+            g, pool = ada_pool_feedback(g, pool, self.pool)
         g, relu = ada_relu_feedback(g, relu)
         below = conv_feedback(g, self.weight, padding=1)
         return Step(below, ConvState(relu, pool), None if self.pool is None else g)
@@ -77,7 +77,9 @@ class ConvUnit(FeedbackUnit):
         return out if self.pool is None else F.max_pool2d(out, self.pool)
 
     def _linear(self, f: Tensor) -> Tensor:
-        return rms_norm(F.conv2d(f, self.weight, padding=1)) + self.bias[:, None, None]
+        y = F.conv2d(f, self.weight, padding=1)
+        # A single input channel leaves the layout of the output open.
+        return rms_norm(y.contiguous(memory_format=torch.channels_last), self.bias)
 
 
 class LinearUnit(FeedbackUnit):
