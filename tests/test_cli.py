@@ -178,6 +178,17 @@ def test_verify_fails_when_a_file_is_wrong(monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
+def test_demo_passes_its_options_on(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module("demo"), "run", lambda out, **options: calls.append((out, options)))
+    assert cli.main(["demo"]) == 0
+    assert cli.main(["demo", "--out", "x", "--images", "2", "--seed", "3", "--sample", "4"]) == 0
+    assert calls == [
+        (Path("zoo-demo"), {"images": 8, "seed": 0, "sample": 1000}),
+        (Path("x"), {"images": 2, "seed": 3, "sample": 4}),
+    ]
+
+
 def test_publish_passes_its_options_on(monkeypatch, capsys):
     calls = []
 
@@ -188,7 +199,10 @@ def test_publish_passes_its_options_on(monkeypatch, capsys):
     monkeypatch.setattr(module("publish"), "publish", publish)
     assert cli.main(["publish", "x", "--repo", "acme/x", "--private"]) == 0
     assert calls == [("x", "acme/x", {"private": True, "dry_run": False})]
-    assert f"hf-hub:acme/x@{'d' * 40}" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"hf-hub:acme/x@{'d' * 40}\n"
+    assert cli.main(["publish", "x", "--repo", "acme/x", "--dry-run"]) == 0
+    assert calls[1] == ("x", "acme/x", {"private": False, "dry_run": True})
+    assert "nothing was uploaded" in capsys.readouterr().out
 
 
 def test_unknown_name_is_a_message_and_exit_code_2(cards, capsys):

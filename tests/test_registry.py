@@ -290,6 +290,14 @@ def test_cards_are_read_once(cards):
     assert registry.cards() is registry.cards()
 
 
+def test_cards_lie_beside_the_package_or_inside_an_installed_one(tmp_path, monkeypatch):
+    (tmp_path / "zoo").mkdir()
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "zoo" / "registry.py"))
+    assert registry.cards_folder() == tmp_path / "model_cards"
+    (tmp_path / "zoo" / "model_cards").mkdir()
+    assert registry.cards_folder() == tmp_path / "zoo" / "model_cards"
+
+
 def test_folder_of_cards_may_be_empty(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "cards_folder", lambda: tmp_path)
     assert zoo.list_models() == []

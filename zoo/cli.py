@@ -116,13 +116,23 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else FAILED
 
 
+def _demo(arguments: argparse.Namespace) -> int:
+    from zoo.demo import run
+
+    run(arguments.out, images=arguments.images, seed=arguments.seed, sample=arguments.sample)
+    return 0
+
+
 def _publish(arguments: argparse.Namespace) -> int:
     from zoo.publish import publish
 
     pin = publish(
         arguments.name, arguments.repo, private=arguments.private, dry_run=arguments.dry_run
     )
-    print(pin)
+    if arguments.dry_run:
+        print(f"{arguments.name} can be published; nothing was uploaded")
+    else:
+        print(f"hf-hub:{pin.repo}@{pin.revision}")
     return 0
 
 
@@ -140,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"zoo {zoo.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
-    for add in (_add_list, _add_info, _add_fetch, _add_verify, _add_publish):
+    for add in (_add_list, _add_info, _add_fetch, _add_verify, _add_demo, _add_publish):
         add(commands)
     return parser
 
@@ -198,6 +208,32 @@ def _add_verify(commands: Commands) -> None:
         "--data", type=Path, metavar="DIR", help="folder of the data sets (default: $ZOO_DATA)"
     )
     _json_option(parser)
+
+
+def _add_demo(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        _demo,
+        "show CNN-F cleaning real images, as pictures, a page and a table of accuracies",
+        "zoo demo",
+        "zoo demo --out /tmp/demo --images 12 --seed 1",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("zoo-demo"),
+        metavar="DIR",
+        help="folder to write (default: zoo-demo)",
+    )
+    numbers = {
+        "images": (8, "images on show"),
+        "seed": (0, "chooses the images and the random part of their corruption"),
+        "sample": (1000, "bundled test images that are scored"),
+    }
+    for name, (default, text) in numbers.items():
+        parser.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: {default})"
+        )
 
 
 def _add_publish(commands: Commands) -> None:
