@@ -179,7 +179,7 @@ def test_weights_without_a_default_are_refused():
 
 @pytest.mark.parametrize("data", [None, [], "card", 3])
 def test_card_that_is_not_an_object_is_refused(data):
-    with pytest.raises(CardError, match="expected an object"):
+    with pytest.raises(CardError, match=r"config\.json: expected an object, found"):
         registry.parse_card(data, PATH)
 
 

@@ -11,10 +11,10 @@ NOTHING = "-"
 
 
 def parameters(n: int) -> str:
-    """A number of parameters: `962`, `3.30 M`."""
+    """A number of parameters: `962`, `3.3 M`."""
     for unit, factor in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if n >= factor:
-            return f"{n / factor:.3g} {unit}"
+            return f"{n / factor:.1f} {unit}"
     return str(n)
 
 

@@ -213,7 +213,8 @@ class _Fields:
     def fail(self, name: str, problem: str) -> NoReturn:
         # A key of a hostile card may hold anything; repr keeps control characters out of the text.
         field = ".".join(filter(None, [self.where, name]))
-        raise CardError(f"{self.path}: {field if field.isprintable() else repr(field)}: {problem}")
+        parts = [str(self.path), field if field.isprintable() else repr(field), problem]
+        raise CardError(": ".join(filter(None, parts)))
 
     def _object(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):

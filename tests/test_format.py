@@ -1,0 +1,54 @@
+"""Numbers as people read them."""
+
+import pytest
+
+from zoo import _format
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [
+        (7, "7"),
+        (999, "999"),
+        (1_000, "1.0 k"),
+        (3_298_962, "3.3 M"),
+        (999_999, "1000.0 k"),
+        (2 * 10**9, "2.0 G"),
+    ],
+)
+def test_parameters(n, text):
+    assert _format.parameters(n) == text
+
+
+@pytest.mark.parametrize(
+    ("n", "text"), [(0, "0 B"), (1_234, "1.2 kB"), (6_600_000, "6.6 MB"), (10**10, "10.0 GB")]
+)
+def test_size(n, text):
+    assert _format.size(n) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.6, "1 min 0 s"),
+        (425, "7 min 5 s"),
+        (3_599.6, "1 h 0 min"),
+        (12_059, "3 h 20 min"),
+    ],
+)
+def test_duration(seconds, text):
+    assert _format.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("accuracy", 0.87654, "87.65%"),
+        ("accuracy-pgd40", 1.0, "100.00%"),
+        ("log-likelihood", -1234.5678, "-1235"),
+        ("frechet", 0.000012345, "1.234e-05"),
+    ],
+)
+def test_metric_value(metric, value, text):
+    assert _format.metric_value(metric, value) == text
