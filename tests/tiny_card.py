@@ -77,7 +77,7 @@ def tiny_folder(
     for seed, tag in enumerate(tags):
         infix = "" if seed == 0 else f".{tag}"
         model = tensors_file(tiny_tensors(seed, width=width))
-        golden = tensors_file({"input.x": ("F32", (1, 1), [0.5])})
+        golden = tensors_file({"input.x": ("F32", (1, 1), [float(seed)])})
         (folder / f"model{infix}.safetensors").write_bytes(model)
         (folder / f"golden{infix}.safetensors").write_bytes(golden)
         entry = {

@@ -17,14 +17,13 @@ git hashes are not checked here); what its weights are is then fixed by the sha2
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from zoo import _cache, _header, registry
+from zoo import _cache, _header, _reader, registry
 from zoo._cache import hash_file
 from zoo._hub import Commit
 from zoo._sources import HUB, LOCAL, resolve
@@ -35,11 +34,17 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["fetch", "hash_file", "load_into", "locate", "read", "read_card_file", "resolve"]
-
-HEAD = 512
-MAX_LISTED = 50
-STORED = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+__all__ = [
+    "fetch",
+    "hash_file",
+    "load_into",
+    "locate",
+    "locate_golden",
+    "read",
+    "read_card_file",
+    "read_golden",
+    "resolve",
+]
 
 T = TypeVar("T")
 
@@ -60,7 +65,17 @@ def locate(card: Card, tag: str | None) -> Path:
         WeightsError: if the card has no weights, or they cannot be had, stored or verified.
     """
     weights = _entry(card, tag)
-    return _search(card, weights, lambda path: _check_file(path, weights))[0]
+    return _search(card, weights, lambda path: _reader.check_file(path, weights))[0]
+
+
+def locate_golden(card: Card, tag: str | None) -> Path:
+    """The file of golden tensors that belongs to weights `tag`; found as `locate` finds weights.
+
+    Raises:
+        WeightsError: as `locate`.
+    """
+    entry = _golden_entry(_entry(card, tag))
+    return _search(card, entry, lambda path: _reader.check_file(path, entry))[0]
 
 
 def read_card_file(card: Card, tag: str | None, model: nn.Module) -> dict[str, torch.Tensor]:
@@ -70,8 +85,8 @@ def read_card_file(card: Card, tag: str | None, model: nn.Module) -> dict[str, t
         WeightsError: as `locate` and `read`.
     """
     weights = _entry(card, tag)
-    path, data = _search(card, weights, lambda path: _read_file(path, weights))
-    return _decode(path, data, weights, model)
+    path, data = _search(card, weights, lambda path: _reader.read_file(path, weights))
+    return _reader.decode(path, data, weights, model)
 
 
 def read(path: Path, weights: Weights | None, model: nn.Module) -> dict[str, torch.Tensor]:
@@ -91,11 +106,11 @@ def read(path: Path, weights: Weights | None, model: nn.Module) -> dict[str, tor
             finite; all differences are in one text.
     """
     if weights is not None:
-        return _decode(path, _read_file(path, weights), weights, model)
-    specs = _specs(model)
+        return _reader.decode(path, _reader.read_file(path, weights), weights, model)
+    specs = _reader.specs(model)
     # No right file is longer than the longest header and all tensors in the widest dtype.
     most = 8 + _header.room_for(specs) + sum(8 * math.prod(s.shape) for s in specs.values())
-    size, data = _content(path, most)
+    size, data = _reader.content(path, most)
     if size > most:
         raise WeightsError(
             "The weights file is too large for this model",
@@ -104,7 +119,16 @@ def read(path: Path, weights: Weights | None, model: nn.Module) -> dict[str, tor
             found=f"{size} bytes",
             next_step="check that it is the file you mean",
         )
-    return _decode(path, data, None, model)
+    return _reader.decode(path, data, None, model)
+
+
+def read_golden(path: Path, weights: Weights) -> dict[str, torch.Tensor]:
+    """Read and check the file of golden tensors that belongs to `weights`.
+
+    Raises:
+        WeightsError: if size, sha256 or format are wrong, or a value is not finite.
+    """
+    return _reader.decode_golden(path, _reader.read_file(path, _golden_entry(weights)))
 
 
 def load_into(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
@@ -125,7 +149,7 @@ def load_into(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
         if own[name].shape != state[name].shape
     ]
     if lines:
-        raise WeightsError(_listed("the tensors do not fit the model", sorted(lines)))
+        raise WeightsError(_reader.listed("the tensors do not fit the model", sorted(lines)))
     fitting = {
         name: tensor.to(
             dtype=own[name].dtype, device=None if own[name].is_meta else own[name].device
@@ -170,6 +194,12 @@ def _search(card: Card, weights: Weights, take: Callable[[Path], T]) -> tuple[Pa
     return path, take(path)
 
 
+def _golden_entry(weights: Weights) -> Weights:
+    """The golden file of weights, as if it were a weights file: it is found and hashed alike."""
+    golden = weights.golden
+    return dataclasses.replace(weights, file=golden.file, sha256=golden.sha256, bytes=golden.bytes)
+
+
 def _commit(pin: HubPin) -> Commit | None:
     return None if pin.repo is None or pin.revision is None else Commit(pin.repo, pin.revision)
 
@@ -194,127 +224,3 @@ def _nowhere(card: Card, weights: Weights, what: str) -> WeightsError:
         found="no such file",
         next_step=f"make it again with `{weights.trained.command}`",
     )
-
-
-def _check_file(path: Path, weights: Weights) -> None:
-    """Size and sha256, without the whole content in memory."""
-    size, head = _content(path, most=0)
-    sha256 = hash_file(path) if size == weights.bytes else None
-    _compare(path, weights, size, sha256, head)
-
-
-def _read_file(path: Path, weights: Weights) -> bytes:
-    size, data = _content(path, most=weights.bytes)
-    sha256 = hashlib.sha256(data).hexdigest() if size == weights.bytes else None
-    _compare(path, weights, size, sha256, data)
-    return data
-
-
-def _content(path: Path, most: int) -> tuple[int, bytes]:
-    """The size of a file, and its content; only the beginning of one with more than `most` bytes.
-
-    Read from one open file, and once: it may be replaced meanwhile, but not under our hands.
-    """
-    try:
-        with path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            return size, file.read() if size <= most else file.read(HEAD)
-    except OSError as error:
-        raise WeightsError(
-            f"The weights file cannot be read: {error.strerror or error}",
-            file=path,
-            next_step="name a safetensors file that you may read",
-        ) from error
-
-
-def _compare(path: Path, weights: Weights, size: int, sha256: str | None, head: bytes) -> None:
-    if (size, sha256) == (weights.bytes, weights.sha256):
-        return
-    kind = _header.other_kind(head)
-    details = f" with sha256 {sha256}" if sha256 else f": {kind}" if kind else ""
-    raise WeightsError(
-        "The weights file is damaged, or another one than the card means",
-        file=path,
-        expected=f"{weights.bytes} bytes with sha256 {weights.sha256}",
-        found=f"{size} bytes{details}",
-        next_step="restore it, or delete it to have it fetched from the Hub if the card has a pin",
-    )
-
-
-def _decode(
-    path: Path, data: bytes, weights: Weights | None, model: nn.Module
-) -> dict[str, torch.Tensor]:
-    """Turn the bytes of a file into tensors that fit the model, or name every difference."""
-    import safetensors
-
-    specs = _specs(model)
-    try:
-        entries = _header.parse(data, _header.room_for(specs))
-        parts = dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
-    except (_header.HeaderError, safetensors.SafetensorError) as error:
-        raise WeightsError(
-            "The weights file is not a safetensors file for this model",
-            file=path,
-            expected=f"a safetensors file with the {len(specs)} tensors of the model",
-            found=error,
-            next_step="only safetensors files are read, never pickles; check which file it is",
-        ) from error
-    stored = frozenset({STORED[weights.dtype]}) if weights else _header.FLOATING
-    state, lines = {}, []
-    for name in sorted(entries.keys() | specs.keys()):
-        line = _header.difference(entries.get(name), specs.get(name), stored)
-        if line is None:
-            state[name] = _tensor(entries[name], parts[name]["data"])
-            line = None if _is_finite(state[name]) else "has values that are not finite"
-        if line is not None:
-            lines.append(f"{name!r}: {line}")
-    if lines:
-        raise WeightsError(
-            _listed("The weights file does not fit the model", lines),
-            file=path,
-            next_step="use the architecture and the settings that the file was made with",
-        )
-    return state
-
-
-def _specs(model: nn.Module) -> dict[str, _header.Spec]:
-    codes = {dtype: code for code, dtype in _dtypes().items()}
-    specs = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.dtype not in codes:
-            raise WeightsError(f"{name!r} of the model is {tensor.dtype}, which no weights can be")
-        specs[name] = _header.Spec(codes[tensor.dtype], tuple(tensor.shape))
-    return specs
-
-
-def _dtypes() -> dict[str, torch.dtype]:
-    """The names that safetensors has for dtypes -> those of torch."""
-    import torch
-
-    floating = {"F16": torch.half, "BF16": torch.bfloat16, "F32": torch.float, "F64": torch.double}
-    integers = {"I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64}
-    return {"BOOL": torch.bool, "U8": torch.uint8, **integers, **floating}
-
-
-def _tensor(entry: _header.Entry, data: bytearray) -> torch.Tensor:
-    import torch
-
-    dtype = _dtypes()[entry.dtype]
-    # There is no tensor over a buffer of no bytes.
-    flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-    return flat.reshape(entry.shape)
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    import torch
-
-    if not tensor.is_floating_point() or tensor.numel() == 0:
-        return True
-    # NaN and infinities come through as the least or the greatest: one pass, no mask in memory.
-    return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
-
-
-def _listed(message: str, lines: list[str]) -> str:
-    rest = len(lines) - MAX_LISTED
-    shown = lines if rest <= 0 else [*lines[:MAX_LISTED], f"and {rest} more"]
-    return "\n    ".join([f"{message}:", *shown])
