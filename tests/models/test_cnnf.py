@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.models.by_the_book import Book
 
+from tests.models.by_the_book import Book
 from zoo.models import feedback
 from zoo.models.cnnf import CNNF
 

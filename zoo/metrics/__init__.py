@@ -4,7 +4,8 @@ Each family has a file with a table of the metrics it knows; a further family ad
 `MEASURES` and its rule for an acceptable difference to `tolerance`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from zoo.metrics import classification
 if TYPE_CHECKING:
     from zoo.registry import Metric
 
-__all__ = ["MEASURES", "measure", "tolerance"]
+__all__ = ["MEASURES", "fill", "measure", "tolerance"]
 
 MEASURES: Mapping[str, Callable[["Metric", nn.Module, Path | None], float]] = {
     **classification.MEASURES
@@ -39,6 +40,13 @@ def measure(metric: "Metric", model: nn.Module, root: str | Path | None = None) 
     if metric.metric not in MEASURES:
         raise UnknownNameError(f"no metric {metric.metric!r}; there are {', '.join(MEASURES)}")
     return MEASURES[metric.metric](metric, model, None if root is None else Path(root))
+
+
+def fill(
+    lines: "Iterable[Metric]", model: nn.Module, root: str | Path | None = None
+) -> "list[Metric]":
+    """Measure every line of a card; `lines` say what, the values of the result say how much."""
+    return [replace(line, value=round(measure(line, model, root), 6)) for line in lines]
 
 
 def tolerance(metric: "Metric") -> float:

@@ -323,7 +323,9 @@ class FeedbackNetwork(nn.Module):
         """
         count = self._checked_iterations(iterations)
         if count == 0:
-            raise ValueError("a reconstruction needs at least one iteration; pass iterations=1 or more")
+            raise ValueError(
+                "a reconstruction needs at least one iteration; pass iterations=1 or more"
+            )
         # The K-th feedback starts from y_{K-1}, so the K-th bottom-up pass is not needed.
         trajectory = self.trajectory(images, count - 1)
         g = trajectory.logits[-1]
@@ -370,7 +372,9 @@ class FeedbackNetwork(nn.Module):
         dtype = next(self.parameters()).dtype
         if images.dim() != 4 or tuple(images.shape[1:]) != self.image_shape:
             expected = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"expected images of shape (B, {expected}), found {tuple(images.shape)}")
+            raise ValueError(
+                f"expected images of shape (B, {expected}), found {tuple(images.shape)}"
+            )
         if images.dtype not in (torch.float32, dtype):
             raise ValueError(
                 f"expected float32 images with values in [0, 1], found {images.dtype}; "
