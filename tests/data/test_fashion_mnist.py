@@ -177,5 +177,7 @@ def test_images_and_labels_of_the_wrong_kind_are_refused(images, labels):
 def test_an_unknown_data_set_or_split_is_refused():
     with pytest.raises(UnknownNameError, match="fashion-mnist-sample"):
         data.load("fashion-mnits")
+    with pytest.raises(DataError, match="train and test"):
+        fashion_mnist(split="validation")
     with pytest.raises(DataError, match="test images only"):
         data.load("fashion-mnist-sample", split="train")

@@ -65,8 +65,10 @@ def fashion_mnist(
         root: Folder of the data sets; default $ZOO_DATA.
 
     Raises:
-        DataError: there is no folder, a file is missing, or a file is damaged.
+        DataError: there is no such split or folder, or a file is missing or damaged.
     """
+    if split not in FILES:
+        raise DataError(f"Fashion-MNIST has the splits {' and '.join(FILES)}, not {split!r}")
     base = data_root(root)
     folder = base / "FashionMNIST" / "raw"
     files = {name: find_idx(folder, name) for name in FILES[split]}
