@@ -25,7 +25,7 @@ from tests.tiny_card import (
     tiny_folder,
 )
 from tests.tiny_model import Tiny
-from zoo import _cache, _header, registry, weights
+from zoo import _cache, _header, _reader, registry, weights
 from zoo.errors import CardError, WeightsError, ZooError
 
 ROOT = Path(__file__).parents[1]
@@ -136,7 +136,7 @@ def test_hostile_name_of_a_tensor_is_shown_harmlessly(tmp_path):
 
 
 def test_header_of_25_megabytes_costs_nothing(many):
-    room = _header.room_for(weights._specs(Tiny()))
+    room = _header.room_for(_reader.specs(Tiny()))
     tracemalloc.start()
     start = time.process_time()
     with pytest.raises(_header.HeaderError, match="where at most"):
@@ -164,7 +164,7 @@ def test_header_of_25_megabytes_is_refused_even_with_the_right_hash(
 
 
 def test_longest_header_that_makes_sense_is_cheap(tmp_path):
-    room = _header.room_for(weights._specs(Tiny()))
+    room = _header.room_for(_reader.specs(Tiny()))
     empty = ',"{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'
     body = '{"__metadata__":{}' + "".join(empty.format(n) for n in range(room // 60)) + "}"
     path = tmp_path / FILE
