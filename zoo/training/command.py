@@ -54,8 +54,8 @@ def build_parser(
     examples = EXAMPLES.format(script=script, name=name, smoke=smoke if "smoke" in presets else "")
     parser = Parser(
         prog=script,
-        description=_escape((doc or "").strip()),
-        epilog=_escape(examples),
+        description=(doc or "").strip(),
+        epilog=examples,
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -174,5 +174,5 @@ def _help(each: Field[Any], presets: Presets) -> str:
 
 
 def _escape(text: str) -> str:
-    """Argparse reads a percent sign as the beginning of a placeholder."""
+    """In the help of an option argparse takes a percent sign for a placeholder."""
     return text.replace("%", "%%")

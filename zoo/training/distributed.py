@@ -58,8 +58,12 @@ def is_main() -> bool:
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Join the processes that `torchrun` started with this one; alone, do nothing."""
-    if world_size() == 1:
+    """Join the processes that `torchrun` started with this one; alone, do nothing.
+
+    To be entered once: torch cannot join, leave and join again without races. Inside of another
+    such block it does nothing.
+    """
+    if world_size() == 1 or dist.is_initialized():
         yield
         return
     gpu = torch.cuda.is_available()

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from zoo.cards import write_readme
+from zoo.factory import build
+from zoo.golden import make as make_golden
 from zoo.registry import (
     Card,
     Golden,
@@ -68,7 +70,8 @@ def export(
         tag: Name of these weights; the card's default if it has no others.
         metrics: What was measured on `rounded(model, dtype)`; the first is the headline.
         dtype: How floating tensors are stored.
-        config: What these weights change in the architecture's arguments.
+        config: What these weights change in the architecture's arguments; if None, what the
+            card's present weights of this tag change.
 
     Returns:
         The folder.
@@ -80,11 +83,12 @@ def export(
     if not distributed.is_main():
         return folder
     template = read_card(cards_folder() / card if isinstance(card, str) else card)
-    config = dict(config or {})
+    if config is None:
+        config = template.weights[tag].config if tag in template.weights else {}
     _check_fits(model, template, config)
     default = template.default or tag
     infix = "" if tag == default else f".{tag}"
-    golden = _golden(rounded(model, dtype), template.task)
+    golden = make_golden(rounded(model, dtype), template.task)
     tensors = stored(model, dtype)
     contents = {
         f"model{infix}.safetensors": serialise(tensors),
@@ -113,8 +117,6 @@ def export(
 
 def _write_folder(folder: Path, card: Card, contents: Mapping[str, bytes]) -> None:
     """Write the folder under another name, read it back, and put it in its place."""
-    from zoo.cards import write_readme
-
     temporary, old = folder.with_name("card.tmp"), folder.with_name("card.old")
     try:
         for leftover in (temporary, old):
@@ -157,18 +159,9 @@ def _trained(run: Run) -> Trained:
     )
 
 
-def _golden(model: nn.Module, task: str) -> dict[str, Tensor]:
-    from zoo import golden
-
-    return golden.make(model, task)
-
-
 def _check_fits(model: nn.Module, card: Card, config: Mapping[str, Any]) -> None:
     """Refuse weights that the card's architecture could not load."""
-    from zoo.models import architecture
-
-    with torch.device("meta"):
-        twin = architecture(card.architecture)(**{**card.config, **config})
+    twin = build(card, None, config, device="meta")
     expected = {name: (each.shape, each.dtype) for name, each in twin.state_dict().items()}
     found = {name: (each.shape, each.dtype) for name, each in model.state_dict().items()}
     wrong = sorted(name for name, _ in expected.items() ^ found.items())

@@ -116,6 +116,8 @@ def make_plan(
     """
     preset = options.preset
     values = dict(presets[preset]) if preset is not None else {}
+    if options.again is not None and options.resume:
+        raise SettingsError("--again begins a run, --resume goes on with one: give one of them")
     if options.again is not None:
         recorded = _read_record(options.again, name)
         preset = recorded["preset"] if recorded["preset"] in presets else None
@@ -125,8 +127,6 @@ def make_plan(
     out = options.out or Path("runs") / (name if preset is None else f"{name}-{preset}")
     if not options.resume:
         return Plan(config.from_json({**values, **given}), preset, out)
-    if options.again is not None:
-        raise SettingsError("--again begins a run, --resume goes on with one: give one of them")
     return _resumed(config, name, out, {**values, **given})
 
 

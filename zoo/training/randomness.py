@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -84,7 +85,10 @@ def deterministic() -> Iterator[None]:
     # Filling every new tensor only guards against reading memory that nobody wrote; it costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
-        yield
+        with warnings.catch_warnings():
+            # Torch warns because equal indices would race; those of a max pool are all different.
+            warnings.filterwarnings("ignore", message="max_unpooling2d")
+            yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark

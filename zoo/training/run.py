@@ -210,10 +210,18 @@ class Run:
         content = distributed.broadcast_bytes(content)
         if content is None:
             return 0
-        saved = checkpoint.unpack(content, f"{path}")
+        saved = self._unpack(content, path)
         if set(saved["state"]) != set(state):
             found, expected = sorted(saved["state"]), sorted(state)
             raise RunError(f"{path}: holds the state of {found}, expected {expected}")
         for name, each in state.items():
             each.load_state_dict(saved["state"][name])
         return int(saved["step"])
+
+    def _unpack(self, content: bytes, path: Path) -> Any:
+        try:
+            return checkpoint.unpack(content, str(path))
+        except checkpoint.CheckpointError as error:
+            before = checkpoint.previous(path)
+            hint = f"; {before} is the one before, rename it to go on from there"
+            raise checkpoint.CheckpointError(f"{error}{hint if before.exists() else ''}") from error
