@@ -14,6 +14,7 @@ import zoo
 from tests.tiny_card import edit_card, facts, tensors_file, tiny_folder, tiny_tensors
 from tests.tiny_model import Tiny
 from zoo import registry, weights
+from zoo._meta import NoDraws
 from zoo.errors import UnknownNameError, WeightsError
 
 ROOT = Path(__file__).parents[1]
@@ -248,3 +249,17 @@ def test_finding_bundled_weights_needs_neither_torch_nor_the_hub_client(folder):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == str(folder / "model.safetensors")
+
+
+def test_nothing_is_drawn_on_meta_and_everything_elsewhere():
+    before = torch.get_rng_state()
+    with torch.device("meta"), NoDraws():
+        model = Tiny()
+        torch.empty(3).normal_().uniform_()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.linear.weight.is_meta
+    with NoDraws():
+        torch.manual_seed(1)
+        drawn = Tiny().linear.weight
+    torch.manual_seed(1)
+    assert torch.equal(drawn, Tiny().linear.weight)

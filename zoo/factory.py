@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,12 +97,15 @@ def build(
     """
     import torch
 
+    from zoo._meta import NoDraws
+
     # Imported outside of the context below, which would move a module's constants as well.
     cls = architecture(card.architecture)
     overrides = {} if tag is None else card.weights[tag].config
     settings = {**card.config, **overrides, **(config or {})}
     _check_keywords(card.name, cls, settings)
-    with torch.device(device):
+    place = torch.device(device)
+    with place, NoDraws() if place.type == "meta" else nullcontext():
         return cls(**settings)
 
 
