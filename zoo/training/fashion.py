@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "attack_steps": 2,
         "tag": "smoke",
     },
-    "cpu": {"epochs": 3, "batch_size": 64, "precision": "bfloat16", "threads": 1},
+    "cpu": {"epochs": 2, "batch_size": 64, "precision": "bfloat16", "threads": 1},
 }
 """`smoke` trains on packaged test images: it shows that the path works, its weights are of no use."""
 
