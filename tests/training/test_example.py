@@ -32,6 +32,7 @@ def sha256(folder: Path) -> str:
     return json.loads((folder / "run.json").read_text())["result"]["sha256"]
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_process_makes_the_same_bytes(tmp_path):
     script = write_example(tmp_path)
     whole, killed, other = tmp_path / "whole", tmp_path / "killed", tmp_path / "other"

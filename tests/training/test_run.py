@@ -68,7 +68,7 @@ def test_a_run_that_is_killed_after_its_last_step_has_no_step_to_do(tmp_path):
         assert list(run.steps(12, fit_state(model))) == []
 
 
-def fit_state(_: torch.nn.Module) -> dict[str, training.run.Stateful]:
+def fit_state(_: torch.nn.Module) -> dict[str, training.Stateful]:
     """A state like that of `fit`."""
     from tests.training.toy import network
 

@@ -30,7 +30,12 @@ one:
         ema = training.EMA(model, decay=0.99)
         optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-        state = {"model": model, "ema": ema, "optimizer": optimizer, "schedule": schedule}
+        state: dict[str, training.Stateful] = {
+            "model": model,
+            "ema": ema,
+            "optimizer": optimizer,
+            "schedule": schedule,
+        }
         for step in run.steps(config.steps, state):
             index = training.batch_indices(len(x), config.batch_size, config.seed, step)
             noise = torch.randn(config.batch_size, 1, generator=run.generator("noise", step))
@@ -97,6 +102,7 @@ from zoo.training.randomness import generator as generator
 from zoo.training.randomness import seed_everything as seed_everything
 from zoo.training.randomness import steps_per_epoch as steps_per_epoch
 from zoo.training.run import Run as Run
+from zoo.training.run import Stateful as Stateful
 from zoo.training.settings import Settings as Settings
 from zoo.training.settings import SettingsError as SettingsError
 from zoo.training.settings import option as option

@@ -32,7 +32,7 @@ from zoo.models.feedback import FeedbackNetwork
 from zoo.registry import Metric
 from zoo.training.export import export
 from zoo.training.randomness import batch_indices, steps_per_epoch
-from zoo.training.run import Run
+from zoo.training.run import Run, Stateful
 from zoo.training.settings import Settings, option
 from zoo.training.tensors import rounded
 
@@ -84,7 +84,7 @@ def fit(
         weight_decay=config.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total, power=0.9)
-    state = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    state: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     for step in run.steps(total, state):
         index = batch_indices(len(images), config.batch_size, config.seed, step).to(run.device)
         clean = as_float(images[index])
