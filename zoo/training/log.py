@@ -62,7 +62,8 @@ class Log:
         """
         if not self._sums or ((step + 1) % self._every and step != self._last):
             return None
-        names = sorted(self._sums)
+        # In the order of the recipe's log(), which is the same on all processes.
+        names = list(self._sums)
         sums = [torch.as_tensor(self._sums[name]).cpu().double().reshape(()) for name in names]
         means = torch.stack(sums) / torch.tensor([self._counts[name] for name in names])
         means = distributed.all_reduce_mean(means)

@@ -106,14 +106,18 @@ class _Bar:
         # Here, because loading rich takes a while and log files do not need it.
         from rich import progress as rich
         from rich.console import Console
+        from rich.table import Column
 
         self._rich = rich.Progress(
             rich.TextColumn("{task.description}"),
-            rich.BarColumn(bar_width=16),
+            rich.BarColumn(bar_width=12),
             rich.MofNCompleteColumn(),
             rich.TextColumn("{task.fields[rate]}"),
             rich.TimeRemainingColumn(compact=True),
-            rich.TextColumn("{task.fields[metrics]}"),
+            # One line, however many numbers there are: a bar of changing height is unreadable.
+            rich.TextColumn(
+                "{task.fields[metrics]}", table_column=Column(no_wrap=True, overflow="ellipsis")
+            ),
             console=Console(stderr=True),
             refresh_per_second=4,
         )
