@@ -114,10 +114,12 @@ class _Bar:
             rich.MofNCompleteColumn(),
             rich.TextColumn("{task.fields[rate]}"),
             rich.TimeRemainingColumn(compact=True),
-            # One line, however many numbers there are: a bar of changing height is unreadable.
+            # The metrics get what is left of the line, cut short where that is too little.
             rich.TextColumn(
-                "{task.fields[metrics]}", table_column=Column(no_wrap=True, overflow="ellipsis")
+                "{task.fields[metrics]}",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
             ),
+            expand=True,
             console=Console(stderr=True),
             refresh_per_second=4,
         )
