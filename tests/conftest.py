@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from tests.hub_server import HubServer
+from tests.pinned_card import LARGE, Pinned
 from tests.tiny_card import ARCHITECTURE
 from zoo import models
 
@@ -45,3 +46,15 @@ def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield server
+
+
+@pytest.fixture
+def card(hub: HubServer, tmp_path: Path) -> Pinned:
+    """A small card on the Hub; its weights are not here."""
+    return Pinned(hub, tmp_path)
+
+
+@pytest.fixture
+def large(hub: HubServer, tmp_path: Path) -> Pinned:
+    """Like `card`, with weights that take several chunks to arrive."""
+    return Pinned(hub, tmp_path / "large", repo="acme/large", width=LARGE)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
@@ -16,112 +11,10 @@ from huggingface_hub import constants
 
 import zoo
 from tests.hub_server import HubServer, Reply
-from tests.tiny_card import contents, edit_card, facts, tiny_folder, tiny_tensors
+from tests.pinned_card import FILE, blobs, once
+from tests.tiny_card import facts, tiny_tensors
 from zoo import _cache, _hub, weights
 from zoo.errors import UnknownNameError, WeightsError
-
-ROOT = Path(__file__).parents[1]
-FILE = "model.safetensors"
-LARGE = 50_000  # as a width: 400 kB, several chunks of a download
-
-CLIENT = """
-import sys
-from zoo import models, weights
-models.ARCHITECTURES["tiny"] = "unused:Unused"
-path = weights.fetch(sys.argv[1])
-assert "torch" not in sys.modules
-print(weights.hash_file(path))
-"""
-
-
-class Pinned:
-    """A card on the Hub at commit `revision`, and its twin here: pinned, but without the files."""
-
-    def __init__(self, hub: HubServer, root: Path, *, repo: str = "acme/tiny", width: int = 3):
-        published = tiny_folder(root / "published", width=width)
-        self.files = contents(published)
-        self.content = self.files[FILE]
-        self.repo, self.revision = repo, hub.commit(repo, self.files)
-        self.folder = tiny_folder(root / "here", repo.partition("/")[2], width=width)
-        for path in self.folder.glob("*.safetensors"):
-            path.unlink()
-        edit_card(self.folder, hub={"repo": self.repo, "revision": self.revision})
-        self.name = f"local-dir:{self.folder}"
-        self.hub_name = f"hf-hub:{self.repo}@{self.revision}"
-        self.sha256 = weights.resolve(self.name)[0].weights["one"].sha256
-
-    @property
-    def url(self) -> str:
-        return f"/{self.repo}/resolve/{self.revision}/{FILE}"
-
-    @property
-    def blob(self) -> Path:
-        return _cache.blob(self.sha256)
-
-    def damage(self, content: bytes) -> None:
-        """Put something else where the cache should have the file."""
-        self.blob.parent.mkdir(parents=True, exist_ok=True)
-        self.blob.write_bytes(content)
-
-
-@pytest.fixture
-def card(hub, tmp_path):
-    return Pinned(hub, tmp_path)
-
-
-@pytest.fixture
-def large(hub, tmp_path):
-    return Pinned(hub, tmp_path / "large", repo="acme/large", width=LARGE)
-
-
-def blobs(home: Path) -> set[str]:
-    """The kinds of files in the cache, without the locks."""
-    found = (home / "blobs").glob("*")
-    return {path.suffix for path in found if path.suffix != ".lock"}
-
-
-def once(fault):
-    """A fault for the first request, and good behaviour ever after."""
-    faults = iter([fault])
-    return lambda method, path: next(faults, None)
-
-
-@contextlib.contextmanager
-def clients(hub: HubServer, home: Path, name: str, n: int) -> Iterator[list[subprocess.Popen]]:
-    """`n` processes that fetch `name` at the same time; those still alive are killed at the end."""
-    quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
-    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home.parent), "ZOO_CACHE": str(home)}
-    command = [sys.executable, "-W", "error", "-c", CLIENT, name]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with contextlib.ExitStack() as stack:
-        started = []
-        for _ in range(n):
-            process = subprocess.Popen(command, cwd=ROOT, env=os.environ | quiet | own, **pipes)
-            started.append(stack.enter_context(process))
-            stack.callback(process.kill)
-        yield started
-
-
-def outputs(processes: list[subprocess.Popen]) -> list[str]:
-    """What they print; all must end well."""
-    printed = []
-    for process in processes:
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-        printed.append(out.strip())
-    return printed
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.01)
-
-
-def is_partly_there(card: Pinned) -> bool:
-    part = card.blob.with_suffix(".part")
-    return part.exists() and part.stat().st_size > 0
 
 
 def test_first_fetch_is_one_request_and_the_next_is_none(hub, home, card, monkeypatch):
@@ -196,56 +89,6 @@ def test_damaged_copy_is_kept_while_offline(hub, card, content, monkeypatch):
     assert str(card.blob) in str(caught.value)
     assert card.blob.read_bytes() == content
     assert hub.log == []
-
-
-def test_killed_downloads_are_taken_up_and_leave_nothing(hub, home, card, large, tmp_path):
-    other = Pinned(hub, tmp_path / "other", repo="acme/other", width=LARGE + 1)
-    hub.fault = lambda method, path: "stall"
-    with clients(hub, home, other.name, 1) as live:
-        wait_for(lambda: is_partly_there(other))
-        for _ in range(5):
-            with clients(hub, home, large.name, 1) as [doomed]:
-                asked = len(hub.log)
-                wait_for(lambda: len(hub.log) > asked and is_partly_there(large))  # noqa: B023
-                doomed.kill()
-        hub.fault = lambda method, path: None
-        assert weights.fetch(large.name).read_bytes() == large.content
-        # The first to be killed had half of it; nobody began anew.
-        ranges = [int(r.headers.get("range", "bytes=0-")[6:-1]) for r in hub.requests]
-        starts = [
-            s for s, r in zip(ranges, hub.requests, strict=True) if r.path.startswith("/acme/large")
-        ]
-        assert starts[0] == 0 < starts[-1]
-        assert starts == sorted(starts)
-        # Nor was the neighbour, who was in the middle of another file, disturbed.
-        hub.resume.set()
-        assert outputs(live) == [other.sha256]
-    assert hub.count("GET", other.url) == 1
-    assert blobs(home) == {".safetensors"}
-
-
-def test_eight_processes_make_one_request(hub, home, large):
-    with clients(hub, home, large.name, 8) as processes:
-        assert outputs(processes) == [large.sha256] * 8
-    assert hub.log == [("GET", large.url)]
-    large.damage(large.content[:-1])
-    with clients(hub, home, large.name, 4) as processes:
-        assert outputs(processes) == [large.sha256] * 4
-    assert len(hub.log) == 2
-    assert blobs(home) == {".safetensors"}
-
-
-def test_death_of_the_one_with_the_lock_stops_nobody(hub, home, large):
-    hub.fault = once("stall")
-    with clients(hub, home, large.name, 1) as [holder]:
-        wait_for(lambda: is_partly_there(large))
-        with clients(hub, home, large.name, 3) as waiting:
-            with pytest.raises(subprocess.TimeoutExpired):
-                waiting[0].wait(timeout=1)
-            holder.kill()
-            assert outputs(waiting) == [large.sha256] * 3
-    assert len(hub.log) == 2
-    assert blobs(home) == {".safetensors"}
 
 
 def test_offline_first_use_says_what_to_do(hub, home, card, monkeypatch):
