@@ -49,7 +49,7 @@ def test_making_them_again_gives_the_same_and_leaves_the_model_alone(model, tens
 
 def test_the_model_that_made_them_is_within_the_tolerance(model, tensors):
     (difference,) = golden.compare(model, TASK, tensors).values()
-    assert difference <= golden.TOLERANCE[TASK]
+    assert difference <= golden.tolerance(model, TASK)
 
 
 def test_the_difference_is_seen_when_a_weight_moves(model, tensors):
@@ -57,7 +57,7 @@ def test_the_difference_is_seen_when_a_weight_moves(model, tensors):
     with torch.no_grad():
         next(moved.parameters())[0, 0, 0, 0] += 0.01
     (difference,) = golden.compare(moved, TASK, tensors).values()
-    assert difference > golden.TOLERANCE[TASK]
+    assert difference > golden.tolerance(model, TASK)
 
 
 def test_the_difference_is_relative_for_large_outputs_and_absolute_for_small_ones(model, tensors):
@@ -75,7 +75,7 @@ def test_a_nan_is_never_within_the_tolerance(model, tensors):
     broken = copy.deepcopy(model)
     nn.init.constant_(list(broken.parameters())[-1], float("nan"))
     (difference,) = golden.compare(broken, TASK, tensors).values()
-    assert not difference <= golden.TOLERANCE[TASK]
+    assert not difference <= golden.tolerance(model, TASK)
 
 
 def test_outputs_of_another_shape_are_infinitely_far(model, tensors):
@@ -109,9 +109,9 @@ def test_there_are_published_models():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_model_gives_its_golden_outputs_however_it_is_held(name):
     card, tag = registry.find(name)
-    entry, tolerance = card.weights[tag], golden.TOLERANCE[card.task]
-    tensors = load_file(card.folder / entry.golden.file)
+    tensors = load_file(card.folder / card.weights[tag].golden.file)
     published = zoo.create(name, pretrained=True)
+    tolerance = golden.tolerance(published, card.task)
     rebuilt = zoo.create(name)
     rebuilt.load_state_dict(published.state_dict(), strict=True)
     held = {
@@ -135,7 +135,7 @@ def test_a_published_model_gives_its_golden_outputs_in_any_batch(name, batch):
     for begin in range(0, n, batch):
         part = {key: value[begin : begin + batch] for key, value in tensors.items()}
         for difference in golden.compare(model, card.task, part).values():
-            assert difference <= golden.TOLERANCE[card.task]
+            assert difference <= golden.tolerance(model, card.task)
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_a_published_classifier_survives_export(name):
     torch.export.save(program, buffer)
     buffer.seek(0)
     again = torch.export.load(buffer).module()
-    expected, tolerance = tensors["output.logits"], golden.TOLERANCE[card.task]
+    expected, tolerance = tensors["output.logits"], golden.tolerance(model, card.task)
     for n in (1, 3, len(images)):
         difference = (again(images[:n]) - expected[:n]).abs().max()
         assert difference <= tolerance * expected.abs().max().clamp(min=1)

@@ -75,7 +75,7 @@ def test_a_right_model_is_verified(folder):
     assert [file.file for file in report.files] == ["model.safetensors", "golden.safetensors"]
     assert [Path(file.path) for file in report.files] == [folder / f.file for f in report.files]
     (check,) = report.golden
-    assert check.output == "output.logits" and check.difference <= check.tolerance == 1e-5
+    assert check.output == "output.logits" and check.difference <= check.tolerance == 1e-3
     assert report.metrics == ()
 
 
@@ -100,12 +100,12 @@ def test_a_wrong_file_is_reported_and_nothing_is_built_from_it(folder, name, dam
 def test_outputs_other_than_the_golden_ones_fail(folder):
     path = folder / "golden.safetensors"
     tensors = load_file(path)
-    save_file(tensors | {"output.logits": tensors["output.logits"] + 1e-3}, path)
+    save_file(tensors | {"output.logits": tensors["output.logits"] + 1e-2}, path)
     edit(folder, lambda entry: entry["golden"].update(described(path)))
     report = verify(f"local-dir:{folder}")
     assert not report.ok
     assert all(file.ok for file in report.files)
-    assert 1e-4 < report.golden[0].difference <= 1e-3
+    assert 1e-3 < report.golden[0].difference <= 1e-2
 
 
 def test_metrics_are_measured_again_where_the_data_are_here(folder, original):

@@ -177,7 +177,7 @@ def _check_golden(model: nn.Module, task: str, path: Path) -> tuple[GoldenCheck,
 
     differences = golden.compare(model, task, load_file(path))
     return tuple(
-        GoldenCheck(output, difference, golden.TOLERANCE[task])
+        GoldenCheck(output, difference, golden.tolerance(model, task))
         for output, difference in differences.items()
     )
 

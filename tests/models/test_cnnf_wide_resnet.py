@@ -9,7 +9,9 @@ from tests.models.by_the_book import AdaReLU, norm
 from zoo.models.cnnf_wide_resnet import CNNFWideResNet
 
 
-def network(*, depth: int = 10, dtype: torch.dtype = torch.float64, **config: int) -> CNNFWideResNet:
+def network(
+    *, depth: int = 10, dtype: torch.dtype = torch.float64, **config: int
+) -> CNNFWideResNet:
     torch.manual_seed(0)
     model = CNNFWideResNet(depth=depth, **{"feedback_to": 1, **config}).to(dtype).eval()
     with torch.no_grad():
@@ -56,7 +58,9 @@ def book(model: CNNFWideResNet, x: Tensor, iterations: int, damping: float) -> l
     p = dict(model.named_parameters())
     strides = (1, 2, 2)
     blocks = [
-        BookBlock({k.split(".")[2]: v for k, v in p.items() if k.startswith(f"units.{i}.")}, damping, s)
+        BookBlock(
+            {k.split(".")[2]: v for k, v in p.items() if k.startswith(f"units.{i}.")}, damping, s
+        )
         for i, s in zip((1, 2, 3), strides, strict=True)
     ]
     relu = AdaReLU(damping)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from zoo.data import fashion_mnist
+from zoo.data.cifar10 import cifar10
 from zoo.data.corruptions import CORRUPTIONS, corrupt
 from zoo.data.folders import data_root
 from zoo.data.images import ImageDataset, as_float
@@ -34,6 +35,7 @@ def _sample(root: str | Path | None, split: Split) -> ImageDataset:
 
 
 DATASETS: Mapping[str, Callable[[str | Path | None, Split], ImageDataset]] = {
+    "cifar-10": cifar10,
     "fashion-mnist": fashion_mnist.fashion_mnist,
     "fashion-mnist-sample": _sample,
 }

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EPSILON", "MEASURES", "tolerance"]
 
-EPSILON: Mapping[str, float] = {"fashion-mnist": 0.1, "fashion-mnist-sample": 0.1}
+EPSILON: Mapping[str, float] = {
+    "cifar-10": 8 / 255,
+    "fashion-mnist": 0.1,
+    "fashion-mnist-sample": 0.1,
+}
 """Data set -> radius of the L-infinity ball of its attacks, in units of [0, 1]."""
 
 PGD_STEPS = 40

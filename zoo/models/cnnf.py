@@ -106,7 +106,10 @@ class LinearUnit(FeedbackUnit):
     def descend(self, g: Tensor, state: Any) -> Step:
         if self.rectify:
             g, state = ada_relu_feedback(g, state)
-        return Step((g @ self.weight).unflatten(1, self.input_shape), state)
+        below = (g @ self.weight).view(-1, *self.input_shape)
+        if below.dim() == 4:
+            below = below.contiguous(memory_format=torch.channels_last)
+        return Step(below, state)
 
     def plain(self, f: Tensor) -> Tensor:
         f = F.linear(f.flatten(1), self.weight, self.bias)
