@@ -1,8 +1,9 @@
 """Train the plain CNN of the size of CNN-F on Fashion-MNIST, against the same attack: its baseline.
 
-The network, the data, the attack, the schedule and the seed are those of `recipes/cnnf_robust.py`; only
-the feedback is missing. The default is the full schedule: 200 epochs, batch 256, float32. `--preset cpu`
-is a short run for a machine without a GPU; `--smoke` runs the whole path in under a minute.
+The network, the data, the attack, the schedule and the seed are those of `recipes/cnnf_robust.py`;
+only the feedback is missing. The default is the full schedule: 200 epochs, batch 256, float32.
+`--preset cpu` is a short run for a machine without a GPU; `--smoke` runs the whole path in under a
+minute.
 """
 
 from dataclasses import dataclass

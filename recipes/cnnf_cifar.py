@@ -1,8 +1,8 @@
 """Train CNN-F on CIFAR-10 by adversarial training, the released recipe of arXiv 2007.09200.
 
-The default is the full schedule of the Wide ResNet 40-2: 500 epochs, batch 256, K = 2, which wants a
-GPU and many hours. `--smoke` runs the whole path on random images in under a minute: CIFAR-10 has no
-licence that would let a sample of it come with the package.
+The default is the full schedule of the Wide ResNet 40-2: 500 epochs, batch 256, K = 2, which wants
+a GPU and many hours. `--smoke` runs the whole path on random images in under a minute: CIFAR-10 has
+no licence that would let a sample of it come with the package.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Train CNN-F on Fashion-MNIST by adversarial training, the released recipe of arXiv 2007.09200.
 
-The default is the full schedule: 200 epochs, batch 256, float32. `--preset cpu` is a short run for a
-machine without a GPU; `--smoke` runs the whole path on the packaged sample in under a minute.
+The default is the full schedule: 200 epochs, batch 256, float32. `--preset cpu` is a short run for
+a machine without a GPU; `--smoke` runs the whole path on the packaged sample in under a minute.
 """
 
 from dataclasses import dataclass

@@ -58,6 +58,7 @@ TASKS: Mapping[str, Task] = {
 }
 """A further task is a further row."""
 
+
 def tolerance(model: nn.Module, task: str) -> float:
     """Largest acceptable difference of the outputs, see `compare`: the task's, or the model's own.
 

@@ -1,8 +1,8 @@
-"""CNN-F written straight from its description: slow, stateful, obvious. The reference of the tests and benchmarks.
+"""CNN-F straight from its description: slow, stateful, obvious. The reference of the tests.
 
-Modules remember their latent variables between calls, every operator is the textbook formula, and the
-transposes are autograd's vector-Jacobian products. It shares no code with `zoo.models`; it reads the
-weights of a `zoo.models.cnnf.CNNF` by name.
+Modules remember their latent variables between calls, every operator is the textbook formula, and
+the transposes are autograd's vector-Jacobian products. It shares no code with `zoo.models`; it
+reads the weights of a `zoo.models.cnnf.CNNF` by name.
 """
 
 import torch

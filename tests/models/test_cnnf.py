@@ -13,7 +13,7 @@ from zoo.models.cnnf import CNNF
 
 
 def network(*, dtype: torch.dtype = torch.float64, **config: object) -> CNNF:
-    """A randomly initialised network with non-zero biases, so that a bias in the feedback would show."""
+    """A random network with non-zero biases, so that a bias in the feedback would show."""
     torch.manual_seed(0)
     model = CNNF(**config).to(dtype).eval()  # type: ignore[arg-type]
     with torch.no_grad():
@@ -37,9 +37,11 @@ def test_every_logit_feature_and_reconstruction_is_by_the_book(
     logits, features, reconstructions = Book(model, damping, feedback_to).run(images(), 3)
     for mine, book in zip(found.logits, logits, strict=True):
         torch.testing.assert_close(mine, book, rtol=1e-10, atol=1e-10)
-    for mine, book in [*zip(found.features, features, strict=True)] + [
-        *zip(found.reconstructions, reconstructions, strict=True)
-    ]:
+    pairs = [
+        *zip(found.features, features, strict=True),
+        *zip(found.reconstructions, reconstructions, strict=True),
+    ]
+    for mine, book in pairs:
         for a, b in zip(mine, book, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
@@ -95,7 +97,7 @@ def test_zero_iterations_are_the_plain_cnn() -> None:
 def test_without_norms_the_first_feedback_is_the_jacobian_transpose(
     feedback_to: int, label: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tied weights, masks and unpooling in one identity: feedback of one-hot(c) = ∂ logit_c / ∂ h."""
+    """Tied weights, masks and unpooling at once: feedback of one-hot(c) = ∂ logit_c / ∂ h."""
     monkeypatch.setattr(
         "zoo.models.cnnf.rms_norm", lambda x, bias=0.0: x + torch.as_tensor(bias).reshape(-1, 1, 1)
     )

@@ -1,4 +1,4 @@
-"""CNN-F on a Wide ResNet: against autograd's transpose and against an unrolled copy of the description."""
+"""CNN-F on a Wide ResNet: against the description, unrolled, and autograd's transpose."""
 
 import pytest
 import torch

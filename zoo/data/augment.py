@@ -1,4 +1,4 @@
-"""Augmentation of batches of images, seeded: the same generator gives the same batch on every device."""
+"""Augmentation of batches of images: the same generator gives the same batch on every device."""
 
 import torch
 import torch.nn.functional as F

@@ -1,8 +1,9 @@
 """CIFAR-10: 32 × 32 colour images of ten kinds of things, 50,000 to train, 10,000 to test.
 
-Its authors state no licence, so no image of it comes with the package. Two layouts are understood: the
-official one, `root/cifar-10-batches-py`, read and checked by torchvision, and one NumPy archive,
-`root/cifar10.npz`, with `images` (uint8, (60000, 32, 32, 3), the training images first) and `labels`.
+Its authors state no licence, so no image of it comes with the package. Two layouts are understood:
+the official one, `root/cifar-10-batches-py`, read and checked by torchvision, and one NumPy
+archive, `root/cifar10.npz`, with `images` (uint8, (60000, 32, 32, 3), the training images first)
+and `labels`.
 
 Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """

@@ -1,9 +1,9 @@
-"""CNN-F on 28 × 28 grey images: four convolutions and three linear layers that run in both directions.
+"""CNN-F on 28 × 28 grey images: four convolutions and three linear layers, run in both directions.
 
-The Fashion-MNIST network of arXiv 2007.09200 and its released code: 3 × 3 convolutions 1 → 16 → 32 → 32
-→ 64 with 2 × 2 adaptive pools after the third and the fourth, then 3136 → 1000 → 128 → 10; 3,298,962
-parameters. The feedback reaches the output of the second convolution (`feedback_to=2`), or the pixels
-(`feedback_to=0`). With `iterations=0` it is its own baseline, the plain CNN.
+The Fashion-MNIST network of arXiv 2007.09200 and its released code: 3 × 3 convolutions 1 → 16 → 32
+→ 32 → 64 with 2 × 2 adaptive pools after the third and the fourth, then 3136 → 1000 → 128 → 10;
+3,298,962 parameters. The feedback reaches the output of the second convolution (`feedback_to=2`),
+or the pixels (`feedback_to=0`). With `iterations=0` it is its own baseline, the plain CNN.
 """
 
 import math
@@ -42,7 +42,9 @@ class ConvState(NamedTuple):
 
 
 class ConvUnit(FeedbackUnit):
-    """Bottom-up: conv → RMS norm → + bias → AdaReLU → AdaPool. Top-down: norm → unpool → mask → convᵀ.
+    """Bottom-up: conv → RMS norm → + bias → AdaReLU → AdaPool.
+
+    Top-down: norm → unpool → mask → convᵀ.
 
     Reports its features after the AdaReLU, before the pool, where it has a pool.
     """
@@ -121,8 +123,8 @@ class CNNF(FeedbackNetwork):
 
     Args:
         num_classes: number of logits.
-        feedback_to: the layer whose output the feedback reconstructs, 0 (the pixels) to 4; the layers
-            below it run once.
+        feedback_to: the layer whose output the feedback reconstructs, 0 (the pixels) to 4; the
+            layers below it run once.
         iterations: K, feedback passes after the first bottom-up pass; 0 is the plain CNN.
         damping: η, the step of features and pre-activations towards their reconstruction.
         prediction: "average" of y_0 … y_K, or the "last".

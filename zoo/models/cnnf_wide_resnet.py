@@ -151,8 +151,8 @@ class CNNFWideResNet(FeedbackNetwork):
         depth: 6 n + 4 for n blocks in each of the three stages.
         widen_factor: the stages have 16, 32 and 64 times so many channels.
         num_classes: number of logits.
-        feedback_to: how many blocks of the first stage lie below the loop, 1 to n; or 0 for feedback
-            to the pixels.
+        feedback_to: how many blocks of the first stage lie below the loop, 1 to n; or 0 for
+            feedback to the pixels.
         iterations: K, feedback passes after the first bottom-up pass; 0 is the plain network.
         damping: η, the step of features and pre-activations towards their reconstruction.
         prediction: "average" of y_0 … y_K, or the "last".
@@ -200,6 +200,6 @@ class CNNFWideResNet(FeedbackNetwork):
 
 
 def _kernel(inputs: int, outputs: int, side: int) -> nn.Parameter:
-    """A convolution's weight (outputs, inputs, side, side), drawn from N(0, 2 / (side² outputs))."""
+    """A convolution's weight (outputs, inputs, side, side) from N(0, 2 / (side² outputs))."""
     weight = torch.empty(outputs, inputs, side, side)
     return nn.Parameter(weight.normal_(std=math.sqrt(2.0 / (side**2 * outputs))))

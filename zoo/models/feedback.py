@@ -1,21 +1,21 @@
 """Adaptive operators and the self-consistency loop of CNN-F.
 
 A CNN with generative feedback (CNN-F) runs the same weights in both directions. Bottom-up it is an
-ordinary CNN. Top-down it is the deconvolutional generative model whose MAP inference that CNN is: it
-renders features from logits with the transposed weights, guided by the latent variables, i.e. the
-masks of the ReLUs and the positions of the pools. In later bottom-up passes both are chosen to agree
-with what was rendered: ReLU becomes `ada_relu`, max-pooling becomes `ada_pool`.
+ordinary CNN. Top-down it is the deconvolutional generative model whose MAP inference that CNN is:
+it renders features from logits with the transposed weights, guided by the latent variables, i.e.
+the masks of the ReLUs and the positions of the pools. In later bottom-up passes both are chosen to
+agree with what was rendered: ReLU becomes `ada_relu`, max-pooling becomes `ada_pool`.
 
-    f, h   bottom-up values            g   top-down values          η   damping, K   iterations
+    f, h bottom-up values    g top-down values    η damping    K iterations
 
-    y_0 = CNN(x)                               the plain first pass, h_0 = features at the feedback layer
-    ĥ_t = feedback(y_{t-1})                    raw logits downwards, Wᵀ, no biases
+    y_0 = CNN(x)                         the plain first pass; h_0: features at the feedback layer
+    ĥ_t = feedback(y_{t-1})              raw logits downwards, Wᵀ, no biases
     h_t = h_{t-1} + η (ĥ_t - h_{t-1})
-    y_t = feed-forward(h_t), adaptive          t = 1 … K
+    y_t = feed-forward(h_t), adaptive    t = 1 … K
 
-All latent state is an explicit value (`ReLUState`, `PoolState`) that functions take and return: nothing
-is remembered in a module, so a model can be attacked, compiled, shared by threads and run on batches of
-any size without a reset.
+All latent state is an explicit value (`ReLUState`, `PoolState`) that functions take and return:
+nothing is remembered in a module, so a model can be attacked, compiled, shared by threads and run
+on batches of any size without a reset.
 
 Source: Huang, Gornet, Dai, Yu, Nguyen, Tsao, Anandkumar, "Neural Networks with Recurrent Generative
 Feedback", NeurIPS 2020, arXiv 2007.09200.
@@ -40,7 +40,7 @@ class ReLUState(NamedTuple):
     """Latent state of one adaptive ReLU; shapes are those of its input."""
 
     drive: Tensor
-    """z = [drive > 0] is what the latest bottom-up pass let through: f in the first pass, f·g later."""
+    """z = [drive > 0]: what the latest bottom-up pass let through. First f, then f·g."""
     feedback: Tensor | None = None
     """g before masking, from the latest top-down pass; None before the first one."""
 
@@ -51,7 +51,7 @@ class PoolState(NamedTuple):
     position: Tensor
     """Chosen position of every cell, as an offset into the flattened (H·W) input."""
     sign: Tensor | None = None
-    """Sign of g that made the choice: 1 the maximum, -1 the minimum, 0 neither; None in the first pass."""
+    """Sign of g that chose: 1 the maximum, -1 the minimum, 0 neither; None in the first pass."""
     feedback: Tensor | None = None
     """g from the latest top-down pass; None before the first one."""
 
@@ -108,8 +108,8 @@ def _mean_over_map(x: Tensor) -> Tensor:
 def rms_norm(x: Tensor, bias: Tensor | None = None) -> Tensor:
     """Divide every channel of every image by its root mean square, then add a bias per channel.
 
-    No mean is subtracted and no gain is learnt; statistics never cross images, so that bottom-up and
-    top-down passes, and the images of a batch, stay independent.
+    No mean is subtracted and no gain is learnt; statistics never cross images, so that bottom-up
+    and top-down passes, and the images of a batch, stay independent.
 
     Args:
         x: (B, C, H, W).
@@ -122,8 +122,8 @@ def rms_norm(x: Tensor, bias: Tensor | None = None) -> Tensor:
 def ada_relu(f: Tensor, state: ReLUState | None, damping: float) -> tuple[Tensor, ReLUState]:
     """Adaptive ReLU, bottom-up: keep f where it agrees in sign with the top-down value g.
 
-    First pass (no g yet): max(f, 0). Later, with f ← f + η (g - f): max(f, 0) where g > 0, min(f, 0)
-    where g < 0, and 0 where g = 0.
+    First pass (no g yet): max(f, 0). Later, with f ← f + η (g - f): max(f, 0) where g > 0,
+    min(f, 0) where g < 0, and 0 where g = 0.
 
     Args:
         f: pre-activation, any shape.
@@ -143,7 +143,7 @@ def ada_relu_feedback(g: Tensor, state: ReLUState) -> tuple[Tensor, ReLUState]:
 
 
 class _MaxUnpool(torch.autograd.Function):
-    """`F.max_unpool2d` whose gradient keeps the channels-last layout; autograd's own falls out of it."""
+    """`F.max_unpool2d` with a gradient that keeps the channels-last layout; autograd's does not."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, kernel: int) -> Tensor:
@@ -162,8 +162,9 @@ class _MaxUnpool(torch.autograd.Function):
 def ada_pool(f: Tensor, state: PoolState | None, kernel: int) -> tuple[Tensor, PoolState]:
     """Adaptive pooling, bottom-up, over kernel × kernel cells that do not overlap.
 
-    First pass: the maximum of each cell. Later: the maximum where g > 0, the minimum where g < 0, and 0
-    where g = 0. Where several entries of a cell tie, the first in row-major order is the chosen one.
+    First pass: the maximum of each cell. Later: the maximum where g > 0, the minimum where g < 0,
+    and 0 where g = 0. Where several entries of a cell tie, the first in row-major order is the
+    chosen one.
 
     Args:
         f: (B, C, H, W) with H and W divisible by the kernel.
@@ -237,9 +238,9 @@ class Trajectory:
     logits: list[Tensor]
     """y_0 … y_K, each (B, classes)."""
     features: list[tuple[Tensor, ...]]
-    """For every pass 0 … K: h at the feedback layer, then the features that the units above it report."""
+    """For every pass 0 … K: h at the feedback layer, then what the units above it report."""
     reconstructions: list[tuple[Tensor, ...]]
-    """For every feedback 1 … K: ĥ, then what it rendered for each entry of `features`, in that order."""
+    """For every feedback 1 … K: ĥ, then what it rendered of the other `features`, in order."""
     states: list[Any]
     """Latent state of every unit after the last pass, from the bottom to the top."""
 
@@ -333,8 +334,8 @@ class FeedbackNetwork(nn.Module):
     def reconstruct(self, images: Tensor, iterations: int | None = None) -> Tensor:
         """The image that the K-th feedback renders, (B, C, H, W), clamped to [0, 1].
 
-        Where the feedback layer lies above the pixels, the feedback is continued through the lower units
-        with the latent state of their only pass.
+        Where the feedback layer lies above the pixels, the feedback is continued through the lower
+        units with the latent state of their only pass.
 
         Args:
             images: as of `forward`.
@@ -402,7 +403,7 @@ class FeedbackNetwork(nn.Module):
                 f"expected float32 images with values in [0, 1], found {images.dtype}; "
                 "bytes become such images by images.float() / 255"
             )
-        # Reading the range waits for the device and cannot be traced: a compiled graph goes without.
+        # Reading the range waits for the device and cannot be traced: graphs go without.
         if not torch.compiler.is_compiling() and images.numel():
             low, high = torch.aminmax(images.detach())
             if not (low >= 0.0 and high <= 1.0):

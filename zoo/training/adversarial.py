@@ -1,18 +1,18 @@
 """Adversarial training of feedback networks: the released recipe of CNN-F, and of its plain twin.
 
-Every batch is attacked by PGD on the first bottom-up pass, then clean and attacked images run through
-the loop. The loss asks every iterate of both for the label, and the feedback of the attacked images for
-the features of the clean ones (a denoising reconstruction):
+Every batch is attacked by PGD on the first bottom-up pass, then clean and attacked images run
+through the loop. The loss asks every iterate of both for the label, and the feedback of the
+attacked images for the features of the clean ones (a denoising reconstruction):
 
     Σ_t [c CE(y_t(x)) + CE(y_t(x'))] / (2 (K + 1))
     + λ Σ_t Σ_b MSE(recon_{b,t}(x'), feature_b(x, first pass)) / (B K)
 
 With K = 0 this is adversarial training of the plain CNN.
 
-Source: the training script released with arXiv 2007.09200. As there, gradients also flow into the clean
-features that serve as targets. Two things differ: ε and steps are in units of [0, 1] images (half the
-script's numbers), and clean and attacked images run one after the other instead of side by side, which
-is the same function because images never see each other.
+Source: the training script released with arXiv 2007.09200. As there, gradients also flow into the
+clean features that serve as targets. Two things differ: ε and steps are in units of [0, 1] images
+(half the script's numbers), and clean and attacked images run one after the other instead of side
+by side, which is the same function because images never see each other.
 """
 
 from collections.abc import Callable, Sequence
@@ -112,7 +112,7 @@ def finish(
     card: str,
     lines: Sequence[tuple[str, int, str]],
 ) -> None:
-    """Measure the trained model as it will be stored, in half precision, and export its card folder.
+    """Measure the model as it will be stored, in half precision, and export its card folder.
 
     Args:
         card: name of the card.

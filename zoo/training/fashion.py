@@ -37,7 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "cpu": {"epochs": 2, "batch_size": 64, "precision": "bfloat16", "threads": 1},
 }
-"""`smoke` trains on packaged test images: it shows that the path works, its weights are of no use."""
+"""`smoke` trains on packaged test images: it shows that the path works, no more."""
 
 
 @dataclass(frozen=True)
