@@ -214,7 +214,7 @@ def _add_demo(commands: Commands) -> None:
     parser = _command(
         commands,
         _demo,
-        "show CNN-F cleaning real images, as pictures, a page and a table of accuracies",
+        "show how CNN-F and a plain CNN see corrupted images: a page and a table",
         "zoo demo",
         "zoo demo --out /tmp/demo --images 12 --seed 1",
     )

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, UnknownNameError, WeightsError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from zoo.registry import Card, Metric, Weights
+    from zoo.registry import Golden, Metric, Weights
 
 __all__ = ["FileCheck", "GoldenCheck", "MetricCheck", "Report", "verify"]
 
@@ -135,8 +134,10 @@ def verify(
     entry = card.weights[tag]
     say = progress or (lambda line: None)
     say("hashing the files")
-    golden = dataclasses.replace(entry, **dataclasses.asdict(entry.golden))
-    files = tuple(_check_file(card, part) for part in (entry, golden))
+    files = (
+        _check_file(entry, lambda: rooms.locate(card, tag)),
+        _check_file(entry.golden, lambda: rooms.locate_golden(card, tag)),
+    )
     if not all(file.ok for file in files):
         return Report(name, files, (), ())
 
@@ -144,7 +145,8 @@ def verify(
 
     say("comparing the outputs")
     model = create(name, pretrained=True)
-    outputs = _check_golden(model, card.task, Path(str(files[1].path)))
+    tensors = rooms.read_golden(Path(str(files[1].path)), entry)
+    outputs = _check_golden(model, card.task, tensors)
     rows = []
     for metric in entry.metrics if metrics else ():
         say(f"measuring {metric.metric} on {metric.dataset}")
@@ -152,15 +154,12 @@ def verify(
     return Report(name, files, outputs, tuple(rows))
 
 
-def _check_file(card: Card, entry: Weights) -> FileCheck:
-    """Find and hash the file of `entry`; the golden file is found as the weights file is."""
-    from zoo import weights as rooms
-
-    single = dataclasses.replace(card, weights=MappingProxyType({entry.tag: entry}))
+def _check_file(entry: Weights | Golden, locate: Callable[[], Path]) -> FileCheck:
+    """Find the file of `entry` with `locate`, which also hashes it."""
     path: str | None
     problem: str | None
     try:
-        path, problem = str(rooms.locate(single, entry.tag)), None
+        path, problem = str(locate()), None
     except WeightsError as error:
         path, problem = error.file, str(error)
     return FileCheck(entry.file, path, entry.bytes, entry.sha256, problem)
@@ -170,15 +169,14 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _check_golden(model: nn.Module, task: str, path: Path) -> tuple[GoldenCheck, ...]:
-    from safetensors.torch import load_file
-
+def _check_golden(
+    model: nn.Module, task: str, tensors: Mapping[str, Tensor]
+) -> tuple[GoldenCheck, ...]:
     from zoo import golden
 
-    differences = golden.compare(model, task, load_file(path))
     return tuple(
         GoldenCheck(output, difference, golden.tolerance(model, task))
-        for output, difference in differences.items()
+        for output, difference in golden.compare(model, task, tensors).items()
     )
 
 

@@ -99,7 +99,7 @@ def export(
         tag=tag,
         file=file,
         **fingerprint(content),
-        parameters=sum(tensor.numel() for tensor in tensors.values()),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=dtype,
         golden=Golden(golden_file, **fingerprint(golden_content)),
         # Whatever was uploaded before was another file.
