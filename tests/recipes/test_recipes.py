@@ -1,0 +1,141 @@
+"""Every recipe: its command line, its smoke run, and the promise of the same bytes."""
+
+import json
+import runpy
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+from tests.training.toy import ROOT, launch
+from zoo import registry, training
+
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.py"))
+TINY = ("--smoke", "--threads", "1", "--images", "48", "--batch-size", "16")
+
+KILLED = """
+import os, runpy, signal, sys
+from zoo import training
+
+log, calls = training.Run.log, []
+
+def killed(run, **metrics):
+    calls.append(log(run, **metrics))
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def steps(run, total, state, **options):
+    yield from original(run, total, state, every_steps=1)
+
+original, training.Run.steps, training.Run.log = training.Run.steps, steps, killed
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def script(name: str) -> Path:
+    return ROOT / "recipes" / f"{name}.py"
+
+
+def run_here(name: str, *argv: str) -> None:
+    """Run a recipe in this process: starting another one takes seconds."""
+    recipe = runpy.run_path(str(script(name)))
+    training.main(
+        recipe["train"],
+        recipe["Config"],
+        presets=recipe["PRESETS"],
+        name=name.replace("_", "-"),
+        doc=recipe["__doc__"],
+        argv=argv,
+    )
+
+
+def record(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_every_card_has_its_recipe_and_every_recipe_its_card() -> None:
+    assert {name.replace("-", "_") for name in registry.cards()} == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_dry_run_prints_the_settings_and_writes_nothing(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_here(name, "--dry-run", "--epochs", "7")
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["settings"]["epochs"] == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_documents_every_setting(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        run_here(name, "--help")
+    out = capsys.readouterr().out
+    for each in fields(runpy.run_path(str(script(name)))["Config"]):
+        assert f"--{each.name.replace('_', '-')}" in out
+
+
+def test_the_defaults_are_the_released_settings() -> None:
+    fashion, plain, cifar = (
+        runpy.run_path(str(script(name)))["Config"]()
+        for name in ("cnnf_robust", "cnn_robust", "cnnf_cifar")
+    )
+    shared = {"batch_size": 256, "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
+    for config in (fashion, plain, cifar):
+        assert {name: getattr(config, name) for name in shared} == shared
+        assert (config.clip, config.attack_steps, config.reconstruction_weight) == (0.5, 7, 0.1)
+    assert (fashion.epochs, fashion.iterations, fashion.clean_weight) == (200, 1, 0.1)
+    assert (fashion.epsilon, fashion.attack_step) == (0.1, 0.0355)
+    assert (cifar.epochs, cifar.iterations, cifar.clean_weight) == (500, 2, 0.05)
+    assert (cifar.epsilon, cifar.attack_step) == (0.0315, 0.01)
+    # The baseline differs in nothing but the loop.
+    assert {**plain.to_json(), "iterations": 1} == fashion.to_json()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cnn_robust", "cnnf_cifar"])
+def test_smoke_run_exports_a_card_that_loads_and_verifies(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run_here(name, "--smoke", "--images", "16", "--batch-size", "8", "--out", str(out))
+    assert record(out)["status"] == "done"
+    where = f"local-dir:{out / 'card'}"
+    tag = "#smoke" if registry.cards()[name.replace("_", "-")].default != "smoke" else ""
+    model = zoo.create(where + tag, pretrained=True)
+    with torch.no_grad():
+        assert model(torch.rand(2, *model.image_shape)).shape == (2, 10)
+    assert zoo.verify(where + tag, metrics=True).ok
+
+
+@pytest.mark.slow
+def test_same_seed_same_bytes_also_after_a_kill_and_another_seed_differs(tmp_path: Path) -> None:
+    name = "cnnf_robust"
+    whole, other, killed = tmp_path / "whole", tmp_path / "other", tmp_path / "killed"
+    run_here(name, *TINY, "--out", str(whole))
+    run_here(name, *TINY, "--out", str(other), "--seed", "1")
+    first = launch("-c", KILLED, script(name), *TINY, "--out", killed)
+    assert first.returncode == -9, first.stderr
+    assert (killed / "checkpoint.train.safetensors").exists()
+    assert not (killed / "card").exists()
+    second = launch(script(name), "--resume", "--out", killed)
+    assert second.returncode == 0, second.stderr
+    results = [record(folder)["result"] for folder in (whole, killed, other)]
+    assert results[0] == results[1] != results[2]
+    file = results[0]["file"]
+    assert (whole / file).read_bytes() == (killed / file).read_bytes()
+
+
+def test_missing_data_are_an_error_that_says_how_to_get_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_here("cnnf_robust", "--data", str(tmp_path), "--out", str(tmp_path / "run"))
+    assert caught.value.code == 1
+    message = capsys.readouterr().err
+    assert "FashionMNIST" in message
+    assert "download=True" in message
+    assert not (tmp_path / "run").exists()
