@@ -4,7 +4,7 @@ Each family has a file with a table of the metrics it knows; a further family ad
 `MEASURES` and its rule for an acceptable difference to `tolerance`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from zoo.metrics import classification
 if TYPE_CHECKING:
     from zoo.registry import Metric
 
-__all__ = ["MEASURES", "fill", "measure", "tolerance"]
+__all__ = ["MEASURES", "measure", "measured", "tolerance"]
 
 MEASURES: Mapping[str, Callable[["Metric", nn.Module, Path | None], float]] = {
     **classification.MEASURES
@@ -42,11 +42,9 @@ def measure(metric: "Metric", model: nn.Module, root: str | Path | None = None) 
     return MEASURES[metric.metric](metric, model, None if root is None else Path(root))
 
 
-def fill(
-    lines: "Iterable[Metric]", model: nn.Module, root: str | Path | None = None
-) -> "list[Metric]":
-    """Measure every line of a card; `lines` say what, the values of the result say how much."""
-    return [replace(line, value=round(measure(line, model, root), 6)) for line in lines]
+def measured(line: "Metric", model: nn.Module, root: str | Path | None = None) -> "Metric":
+    """The line of a card with the value that `model` has; that of `line` is not used."""
+    return replace(line, value=round(measure(line, model, root), 6))
 
 
 def tolerance(metric: "Metric") -> float:

@@ -24,11 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data import ImageDataset, as_float
-from zoo.metrics import fill
+from zoo.metrics import measured
 from zoo.metrics.robustness import pgd, random_start
 from zoo.models.feedback import FeedbackNetwork
 from zoo.registry import Metric
 from zoo.training.export import export
+from zoo.training.progress import Progress
 from zoo.training.randomness import batch_indices, steps_per_epoch
 from zoo.training.run import Run, Stateful
 from zoo.training.settings import Settings, option
@@ -118,9 +119,15 @@ def finish(
         card: name of the card.
         lines: data set, number of its first test images, and metric, for every line of the card.
     """
+    if not run.is_main:
+        return
     command = f"zoo verify {card}.{config.tag} --metrics"
     blank = [Metric(dataset, "test", metric, 0.0, n, command) for dataset, n, metric in lines]
-    metrics = fill(blank, rounded(model, "float16"), config.data)
+    final, metrics = rounded(model, "float16"), []
+    with Progress(len(blank), title=f"{card} measure") as progress:
+        for line in blank:
+            metrics.append(measured(line, final, config.data))
+            progress.advance({line.metric: metrics[-1].value})
     run.record(metrics={f"{each.dataset} {each.metric}": each.value for each in metrics})
     export(run, model, card=card, tag=config.tag, metrics=metrics, dtype="float16")
 
