@@ -245,3 +245,9 @@ def test_the_loop_can_be_exported(tmp_path) -> None:
 
 def test_norm_epsilon_is_the_papers() -> None:
     assert feedback.NORM_EPSILON == 1e-8
+
+
+def test_the_loop_compiles_into_one_graph() -> None:
+    model = network(dtype=torch.float32)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(images(3, torch.float32)), model(images(3, torch.float32)))

@@ -9,30 +9,11 @@ import pytest
 import torch
 
 import zoo
-from tests.training.toy import ROOT, launch
+from tests.training.toy import ROOT, killer, launch
 from zoo import registry, training
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.py"))
 TINY = ("--smoke", "--threads", "1", "--images", "48", "--batch-size", "16")
-
-KILLED = """
-import os, runpy, signal, sys
-from zoo import training
-
-log, calls = training.Run.log, []
-
-def killed(run, **metrics):
-    calls.append(log(run, **metrics))
-    if len(calls) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def steps(run, total, state, **options):
-    yield from original(run, total, state, every_steps=1)
-
-original, training.Run.steps, training.Run.log = training.Run.steps, steps, killed
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def script(name: str) -> Path:
@@ -117,7 +98,7 @@ def test_same_seed_same_bytes_also_after_a_kill_and_another_seed_differs(tmp_pat
     whole, other, killed = tmp_path / "whole", tmp_path / "other", tmp_path / "killed"
     run_here(name, *TINY, "--out", str(whole))
     run_here(name, *TINY, "--out", str(other), "--seed", "1")
-    first = launch("-c", KILLED, script(name), *TINY, "--out", killed)
+    first = launch("-c", killer(calls=2, every_steps=1), script(name), *TINY, "--out", killed)
     assert first.returncode == -9, first.stderr
     assert (killed / "checkpoint.train.safetensors").exists()
     assert not (killed / "card").exists()

@@ -6,26 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.toy import launch, run_here, write_example
-
-KILLED = """
-import os, runpy, signal, sys
-from zoo import training
-
-log, calls = training.Run.log, []
-
-def killed(run, **metrics):
-    calls.append(log(run, **metrics))
-    if len(calls) == 25:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def steps(run, total, state, **options):
-    yield from original(run, total, state, every_steps=10)
-
-original, training.Run.steps, training.Run.log = training.Run.steps, steps, killed
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+from tests.training.toy import killer, launch, run_here, write_example
 
 
 def sha256(folder: Path) -> str:
@@ -38,7 +19,9 @@ def test_a_killed_and_resumed_process_makes_the_same_bytes(tmp_path):
     whole, killed, other = tmp_path / "whole", tmp_path / "killed", tmp_path / "other"
     run_here(script, "--smoke", "--threads", "1", "--out", str(whole))
     run_here(script, "--smoke", "--threads", "1", "--out", str(other), "--seed", "1")
-    first = launch("-c", KILLED, script, "--smoke", "--threads", "1", "--out", killed)
+    first = launch(
+        "-c", killer(calls=25, every_steps=10), script, "--smoke", "--threads", "1", "--out", killed
+    )
     assert first.returncode == -9, first.stderr
     assert (killed / "checkpoint.train.safetensors").exists()
     assert not (killed / "model.safetensors").exists()

@@ -85,6 +85,31 @@ def write_example(folder: Path) -> Path:
     return path
 
 
+def killer(calls: int, every_steps: int) -> str:
+    """Code for `python -c CODE RECIPE ...`: the recipe, killed by SIGKILL in step `calls`.
+
+    Until then it writes a checkpoint every so many steps.
+    """
+    return f"""
+import os, runpy, signal, sys
+from zoo import training
+
+log, calls = training.Run.log, []
+
+def killed(run, **metrics):
+    calls.append(log(run, **metrics))
+    if len(calls) == {calls}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def steps(run, total, state, **options):
+    yield from original(run, total, state, every_steps={every_steps})
+
+original, training.Run.steps, training.Run.log = training.Run.steps, steps, killed
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def run_here(script: Path, *argv: str) -> None:
     """Run the example in this process: starting another one takes seconds."""
     recipe = runpy.run_path(str(script))
