@@ -106,7 +106,7 @@ def _networks(models: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], str]
 
     names = [f"{name}.{find(name)[1]}" for name in NAMES.values()]
     pair = {key: create(name, pretrained=True) for key, name in NAMES.items()}
-    return pair, f"{' and '.join(names)} with their published weights"
+    return pair, f"{' and '.join(names)} with their bundled weights"
 
 
 def _measure(
