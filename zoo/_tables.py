@@ -115,7 +115,7 @@ def show_report(report: Report) -> None:
 
 
 def _show_metrics(console: Console, report: Report) -> None:
-    table = _table("Metric", "Data", "n", "Card", "Measured", "Allowed", "")
+    table = _table("Metric", "Data", "n", "Card", "Measured", "±", "")
     for check in report.metrics:
         values = [check.card, check.measured, check.tolerance]
         shown = [

@@ -106,7 +106,8 @@ def _table(scores: Sequence[Score]) -> str:
     )
     return f"""<p class="note">Percent right of {scores[0].n:,} test images, ± one standard error. \
 The difference is taken image by image, and is called clear from two standard errors on.
-It is between these two networks: each was trained once, and another seed may order them otherwise.</p>
+It is between these two networks: each was trained once, and another seed may order them \
+otherwise.</p>
 <div class="wide"><table>
 <thead><tr><th>images</th><th>plain CNN</th><th>CNN-F</th><th>difference</th><th></th></tr></thead>
 <tbody>
