@@ -14,8 +14,14 @@ ROOT = Path(__file__).parents[1]
 
 
 def python(code, cwd, **options):
-    """Run code with `repo` set to the checkout, in a fresh interpreter and another folder."""
-    script = f"import sys, torch\nrepo = {str(ROOT)!r}\n{textwrap.dedent(code)}"
+    """Run code with `repo` set to the checkout, in a fresh interpreter and another folder.
+
+    The checkout is not on the path, where an editable install would have put it.
+    """
+    begin = (
+        f"import sys\nrepo = {str(ROOT)!r}\nsys.path = [each for each in sys.path if each != repo]"
+    )
+    script = f"{begin}\nimport torch\n{textwrap.dedent(code)}"
     return subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, cwd=cwd, **options
     )
