@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import zoo
-from tests.training.toy import ROOT, killer, launch
+from tests.training.toy import ROOT, killer, launch, launch_two
 from zoo import registry, training
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.py"))
@@ -108,6 +109,20 @@ def test_same_seed_same_bytes_also_after_a_kill_and_another_seed_differs(tmp_pat
     assert results[0] == results[1] != results[2]
     file = results[0]["file"]
     assert (whole / file).read_bytes() == (killed / file).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_weights_of_one(tmp_path: Path) -> None:
+    name = "cnnf_robust"
+    run_here(name, *TINY, "--out", str(tmp_path / "one"))
+    two = launch_two(script(name), *TINY, "--out", tmp_path / "two")
+    assert two.returncode == 0, two.stderr
+    checkpoint = "checkpoint.train.safetensors"
+    one, other = (load_file(tmp_path / folder / checkpoint) for folder in ("one", "two"))
+    weights = [key for key in one if "/model/" in key]
+    assert len(weights) == 14
+    for key in weights:
+        torch.testing.assert_close(other[key], one[key], rtol=0, atol=1e-6)
 
 
 def test_missing_data_are_an_error_that_says_how_to_get_them(

@@ -1,6 +1,5 @@
 """Several processes that compute what one would."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from tests.training.toy import launch, run_here, write_example
+from tests.training.toy import launch_two, run_here, write_example
 from zoo import training
 from zoo.training import distributed
 
@@ -37,26 +36,12 @@ with distributed.processes():
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.slow
 def test_two_processes_make_the_weights_of_one(tmp_path):
     script, checks = write_example(tmp_path), tmp_path / "checks.py"
     checks.write_text(CHECKS)
     options = ["--smoke", "--threads", "1", "--device", "cpu", "--out"]
-    port = f"--master-port={free_port()}"
-    torchrun = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--master-addr=127.0.0.1",
-        port,
-    ]
-    two = launch(*torchrun, checks, script, *options, tmp_path / "two")
+    two = launch_two(checks, script, *options, tmp_path / "two")
     assert two.returncode == 0, two.stderr
     assert two.stderr.count("60/60") == 1
     run_here(script, *options, str(tmp_path / "one"))

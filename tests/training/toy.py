@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -135,3 +136,12 @@ def launch(*arguments: str | Path, **environment: str) -> subprocess.CompletedPr
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def launch_two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `python *arguments` in two processes, as `torchrun --nproc-per-node 2` does."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = f"--master-port={probe.getsockname()[1]}"
+    local = ("--nproc-per-node=2", "--master-addr=127.0.0.1", port)
+    return launch("-m", "torch.distributed.run", *local, *arguments)
