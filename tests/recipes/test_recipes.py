@@ -121,8 +121,10 @@ def test_two_processes_make_the_weights_of_one(tmp_path: Path) -> None:
     one, other = (load_file(tmp_path / folder / checkpoint) for folder in ("one", "two"))
     weights = [key for key in one if "/model/" in key]
     assert len(weights) == 14
+    # The attack steps along signs and the loop masks by signs: where rounding turns one, more than
+    # rounding is left of it. A wrong average would be a hundred times as far.
     for key in weights:
-        torch.testing.assert_close(other[key], one[key], rtol=0, atol=1e-6)
+        torch.testing.assert_close(other[key], one[key], rtol=0, atol=1e-5)
 
 
 def test_missing_data_are_an_error_that_says_how_to_get_them(
