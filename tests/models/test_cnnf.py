@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.models.by_the_book import Book
-from zoo.models import feedback
+from zoo.models import adaptive
 from zoo.models.cnnf import CNNF
 
 
@@ -244,7 +244,7 @@ def test_the_loop_can_be_exported(tmp_path) -> None:
 
 
 def test_norm_epsilon_is_the_papers() -> None:
-    assert feedback.NORM_EPSILON == 1e-8
+    assert adaptive.NORM_EPSILON == 1e-8
 
 
 def test_the_loop_compiles_into_one_graph() -> None:

@@ -13,13 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.feedback import (
-    FeedbackNetwork,
-    FeedbackUnit,
+from zoo.models.adaptive import (
     PoolState,
-    Prediction,
     ReLUState,
-    Step,
     ada_pool,
     ada_pool_feedback,
     ada_relu,
@@ -27,6 +23,7 @@ from zoo.models.feedback import (
     conv_feedback,
     rms_norm,
 )
+from zoo.models.feedback import FeedbackNetwork, FeedbackUnit, Prediction, Step
 
 IMAGE_SHAPE = (1, 28, 28)
 CHANNELS = (16, 32, 32, 64)

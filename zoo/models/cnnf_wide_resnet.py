@@ -21,17 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.feedback import (
-    FeedbackNetwork,
-    FeedbackUnit,
-    Prediction,
+from zoo.models.adaptive import (
     ReLUState,
-    Step,
     ada_relu,
     ada_relu_feedback,
     conv_feedback,
     rms_norm,
 )
+from zoo.models.feedback import FeedbackNetwork, FeedbackUnit, Prediction, Step
 
 IMAGE_SHAPE = (3, 32, 32)
 FINAL_SIDE = 8

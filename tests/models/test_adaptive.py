@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zoo.models.feedback import (
+from zoo.models.adaptive import (
     ReLUState,
     ada_pool,
     ada_pool_feedback,
