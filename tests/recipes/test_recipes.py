@@ -79,6 +79,29 @@ def test_the_defaults_are_the_released_settings() -> None:
     assert {**plain.to_json(), "iterations": 1} == fashion.to_json()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--epochs", "0", "more than 0"),
+        ("--epsilon", "0", "more than 0"),
+        ("--attack-steps", "-1", "more than 0"),
+        ("--iterations", "-1", "at least 0"),
+        ("--reconstruction-weight", "-0.5", "at least 0"),
+        ("--precision", "float16", "bfloat16"),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_anything_starts(
+    option: str, value: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_here("cnnf_robust", "--smoke", option, value, "--out", str(tmp_path / "run"))
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert expected in message
+    assert option.strip("-").replace("-", "_") in message or option in message
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cnn_robust", "cnnf_cifar"])
 def test_smoke_run_exports_a_card_that_loads_and_verifies(name: str, tmp_path: Path) -> None:

@@ -32,10 +32,22 @@ from zoo.training.export import export
 from zoo.training.progress import Progress
 from zoo.training.randomness import batch_indices, steps_per_epoch
 from zoo.training.run import Run, Stateful
-from zoo.training.settings import Settings, option
+from zoo.training.settings import Settings, SettingsError, option
 from zoo.training.tensors import rounded
 
 __all__ = ["AdversarialSettings", "attack", "finish", "fit", "objective"]
+
+POSITIVE = (
+    "epochs",
+    "images",
+    "batch_size",
+    "learning_rate",
+    "clip",
+    "epsilon",
+    "attack_step",
+    "attack_steps",
+)
+NOT_NEGATIVE = ("momentum", "weight_decay", "iterations", "clean_weight", "reconstruction_weight")
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Function of images (B, C, H, W) in [0, 1] and a generator, to images of the same shape."""
@@ -59,9 +71,19 @@ class AdversarialSettings(Settings):
     clean_weight: float = option(0.1, "c, weight of the cross-entropy of clean images")
     reconstruction_weight: float = option(0.1, "λ, weight of the reconstruction")
     precision: Literal["float32", "bfloat16"] = option(
-        "float32", "of convolutions and activations; weights and statistics stay in float32"
+        "float32", "of convolutions and activations; the weights themselves stay in float32"
     )
     tag: str = option("adversarial", "tag of the weights in the card")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SettingsError(f"{name}: expected more than 0, found {value}")
+        for name in NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name}: expected at least 0, found {getattr(self, name)}")
 
 
 def fit(
