@@ -56,7 +56,7 @@ class _RMSNormBias(torch.autograd.Function):
     """x · r + b with r = (mean(x²) + ε)^-½ per image and channel; r in float32 or wider.
 
     With the gradient g of the output, the input's is r g - x r³ mean(x g). Writing that down takes
-    half the passes over memory that autograd's derivation takes.
+    fewer passes over memory than autograd's derivation, and memory is what this costs.
     """
 
     @staticmethod
