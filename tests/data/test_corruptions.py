@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from zoo.data import CORRUPTIONS, corrupt
+from zoo.data import CORRUPTIONS, corrupt, corrupt_randomly
+from zoo.data.corruptions import Corruption
 
 KINDS = list(CORRUPTIONS)
 EVERY = [(kind, severity) for kind in KINDS for severity in range(1, 6)]
@@ -145,3 +146,86 @@ def test_images_of_the_wrong_form_are_refused(wrong):
 def test_as_many_indices_as_images_are_needed(images):
     with pytest.raises(ValueError, match="index per image"):
         corrupt(images, "noise", 1, indices=[0, 1])
+
+
+def test_what_cards_were_measured_on_never_changes():
+    grey = torch.full((3, 1, 28, 28), 0.25)
+    noise = corrupt(grey, "noise", 1)[2, 0, 14, :4]
+    expected = torch.tensor([0.2247400, 0.2746168, 0.2153942, 0.1616482])
+    torch.testing.assert_close(noise, expected, rtol=0, atol=1e-6)
+    corners = [(image[0] == 0.5).nonzero()[0].tolist() for image in corrupt(grey, "occlusion", 3)]
+    assert corners == [[11, 3], [12, 3], [3, 4]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_different_strengths_are_corrupted_as_each_alone(images, kind):
+    corruption = CORRUPTIONS[kind]
+    drawn = corruption.draw(6, images.shape[1:], torch.Generator().manual_seed(0))
+    mild, strong = sorted((corruption.mildest, corruption.strengths[-1]))
+    strength = torch.linspace(mild, strong, 6, dtype=torch.float64)[1:]
+    together = corruption.apply(images[1:], drawn[1:], strength)
+    alone = [
+        corruption.apply(images[i : i + 1], drawn[i : i + 1], strength[i - 1]) for i in range(1, 6)
+    ]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-6)
+
+
+@pytest.fixture
+def labelled(monkeypatch) -> None:
+    """Two kinds that turn an image into their number, plus a tenth of the strength."""
+
+    def kind(number: float) -> Corruption:
+        def apply(images, drawn, strength):
+            return (number + 0.1 * strength.view(-1, 1, 1, 1)).expand(images.shape).to(images)
+
+        return Corruption(CORRUPTIONS["blur"].draw, apply, (0.1, 0.2, 0.5, 0.8, 1.0), "none")
+
+    monkeypatch.setattr("zoo.data.corruptions.CORRUPTIONS", {"a": kind(0.2), "b": kind(0.6)})
+
+
+def test_random_kinds_and_strengths_are_uniform(labelled):
+    zeros = torch.zeros(10_000, 1, 1, 1)
+    result = corrupt_randomly(
+        zeros, torch.Generator().manual_seed(0), ("a", "b"), clean=0.2, severity=4
+    ).flatten()
+    # Three standard errors of a share of 10,000 are at most 0.015.
+    assert (result == 0).double().mean() == pytest.approx(0.2, abs=0.015)
+    assert ((result >= 0.2) & (result < 0.4)).double().mean() == pytest.approx(0.4, abs=0.015)
+    for number in (0.2, 0.6):
+        strengths = 10 * (result[(result >= number) & (result < number + 0.2)] - number)
+        assert strengths.max() <= 0.8 + 1e-5
+        quartiles = strengths.quantile(torch.tensor([0.25, 0.5, 0.75]))
+        torch.testing.assert_close(quartiles, torch.tensor([0.2, 0.4, 0.6]), rtol=0, atol=0.03)
+
+
+def test_random_corruption_depends_on_the_generator_alone(images):
+    torch.manual_seed(1)
+    before, state = images.clone(), torch.get_rng_state()
+    first = corrupt_randomly(images, torch.Generator().manual_seed(5), KINDS)
+    assert torch.equal(torch.get_rng_state(), state) and torch.equal(images, before)
+    assert torch.equal(first, corrupt_randomly(images, torch.Generator().manual_seed(5), KINDS))
+    assert not torch.equal(first, corrupt_randomly(images, torch.Generator().manual_seed(6), KINDS))
+    assert first.shape == images.shape and first.dtype == images.dtype
+    assert first.min() >= 0 and first.max() <= 1
+
+
+def test_clean_is_a_probability_at_both_ends(images):
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(corrupt_randomly(images, generator, clean=1), images)
+    changed = corrupt_randomly(images, generator, ("noise",), clean=0) != images
+    assert changed.flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"kinds": ()}, "at least one"),
+        ({"kinds": ("fog",)}, "fog"),
+        ({"severity": 6}, "1 to 5"),
+        ({"clean": 1.5}, "probability"),
+        ({"clean": float("nan")}, "probability"),
+    ],
+)
+def test_random_corruption_refuses_wrong_options(images, options, word):
+    with pytest.raises(ValueError, match=word):
+        corrupt_randomly(images, torch.Generator(), **options)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from zoo.data import fashion_mnist
 from zoo.data.cifar10 import cifar10
-from zoo.data.corruptions import CORRUPTIONS, corrupt
+from zoo.data.corruptions import CORRUPTIONS, corrupt, corrupt_randomly
 from zoo.data.folders import data_root
 from zoo.data.images import ImageDataset, as_float
 from zoo.errors import DataError, UnknownNameError
@@ -21,6 +21,7 @@ __all__ = [
     "ImageDataset",
     "as_float",
     "corrupt",
+    "corrupt_randomly",
     "data_root",
     "load",
 ]

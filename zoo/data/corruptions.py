@@ -7,18 +7,15 @@ same relative place.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["CORRUPTIONS", "Corruption", "corrupt"]
+from zoo.data import degrade
 
-GREY = 0.5
-"""Colour of the occluding patch: unlike the black background, it hides something everywhere."""
+__all__ = ["CORRUPTIONS", "Corruption", "corrupt", "corrupt_randomly"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,19 @@ class Corruption:
     """One kind of corruption.
 
     Args:
-        apply: Function of images (N, C, H, W), one generator per image and the strength.
+        draw: Function of the number of images, their shape (C, H, W) and a generator, to the random
+            part: one row for each image.
+        apply: Function of images (N, C, H, W), what was drawn and the strength, () or (N,).
         strengths: Strength of severity 1, 2, ... 5.
         unit: What the strength means.
+        mildest: The least strength that `corrupt_randomly` uses.
     """
 
-    apply: Callable[[Tensor, Sequence[torch.Generator], float], Tensor]
+    draw: Callable[[int, tuple[int, ...], torch.Generator], Tensor]
+    apply: Callable[[Tensor, Tensor, Tensor], Tensor]
     strengths: tuple[float, ...]
     unit: str
+    mildest: float = 0.0
 
 
 def corrupt(
@@ -64,46 +66,79 @@ def corrupt(
     indices = range(len(images)) if indices is None else indices
     if len(indices) != len(images):
         raise ValueError(f"expected an index per image, found {len(indices)} for {len(images)}")
-    generators = [_generator(seed, kind, index) for index in indices]
-    return corruption.apply(images, generators, corruption.strengths[severity - 1]).clamp(0, 1)
+    shape = tuple(images.shape[1:])
+    drawn = [corruption.draw(1, shape, _generator(seed, kind, index)) for index in indices]
+    strength = torch.tensor(corruption.strengths[severity - 1], dtype=torch.float64)
+    return corruption.apply(images, torch.cat(drawn), strength).clamp(0, 1)
 
 
-def _noise(images: Tensor, generators: Sequence[torch.Generator], sigma: float) -> Tensor:
-    # Drawn on the CPU in float32: the same noise on every device and in every dtype.
-    noise = torch.stack([torch.randn(images.shape[1:], generator=g) for g in generators])
-    return images + sigma * noise.to(images)
+def corrupt_randomly(
+    images: Tensor,
+    generator: torch.Generator,
+    kinds: Sequence[str] = ("noise", "blur", "occlusion"),
+    *,
+    clean: float = 0.1,
+    severity: int = 5,
+) -> Tensor:
+    """Images to train on, each corrupted in its own way, from one generator for the whole batch.
 
+    Each image stays as it is with probability `clean`. Else its kind is uniform among `kinds`, and
+    its strength is uniform between that kind's mildest and that of `severity`.
 
-def _blur(images: Tensor, generators: Sequence[torch.Generator], sigma: float) -> Tensor:
-    radius = math.ceil(3 * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(images)
-    n, channels, height, width = images.shape
-    planes = images.reshape(n * channels, 1, height, width)
-    planes = F.pad(planes, (radius, radius, radius, radius), mode="replicate")
-    planes = F.conv2d(F.conv2d(planes, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-    return planes.reshape(images.shape)
+    Args:
+        images: Floating point, (N, C, H, W), in [0, 1].
+        generator: On the CPU; the same one gives the same result on every device.
+        kinds: Keys of `CORRUPTIONS`.
+        clean: Probability, in [0, 1].
+        severity: 1 to 5; the strongest that occurs.
 
+    Returns:
+        Same shape, dtype and device, in [0, 1]; a copy.
 
-def _occlusion(images: Tensor, generators: Sequence[torch.Generator], share: float) -> Tensor:
-    height, width = images.shape[2:]
-    side = round(share * min(height, width))
-    corners = torch.stack([torch.rand(2, generator=g, dtype=torch.float64) for g in generators])
-    spare = torch.tensor([height - side + 1, width - side + 1], dtype=torch.float64)
-    top, left = (corners * spare).floor().long().unbind(1)
-    rows, columns = torch.arange(height), torch.arange(width)
-    inside_rows = (rows >= top[:, None]) & (rows < top[:, None] + side)
-    inside_columns = (columns >= left[:, None]) & (columns < left[:, None] + side)
-    patch = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
-    return images.masked_fill(patch.to(images.device), GREY)
+    Raises:
+        ValueError: an unknown kind or severity, no kinds, `clean` outside [0, 1], images outside
+            [0, 1] or of another shape.
+    """
+    chosen = [_lookup(kind, severity) for kind in kinds]
+    if not chosen:
+        raise ValueError(f"expected at least one kind; there are {', '.join(CORRUPTIONS)}")
+    if not 0 <= clean <= 1:
+        raise ValueError(f"clean is a probability, so it must lie in [0, 1], found {clean}")
+    _check(images)
+    n, shape = len(images), tuple(images.shape[1:])
+    stays, position = torch.rand(2, n, generator=generator, dtype=torch.float64)
+    which = torch.randint(len(chosen), (n,), generator=generator)
+    which[stays < clean] = -1
+    result = images.clone()
+    for index, corruption in enumerate(chosen):
+        members = (which == index).nonzero().squeeze(1)
+        if len(members):
+            drawn = corruption.draw(len(members), shape, generator)
+            span = corruption.strengths[severity - 1] - corruption.mildest
+            strength = corruption.mildest + span * position[members]
+            where = members.to(images.device)
+            result[where] = corruption.apply(images[where], drawn, strength).clamp(0, 1)
+    return result
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {
-    "noise": Corruption(_noise, (0.1, 0.2, 0.3, 0.4, 0.5), "standard deviation of Gaussian noise"),
-    "blur": Corruption(_blur, (1.0, 1.5, 2.0, 2.5, 3.0), "standard deviation of the blur, pixels"),
+    "noise": Corruption(
+        degrade.gaussian,
+        degrade.noise,
+        (0.1, 0.2, 0.3, 0.4, 0.5),
+        "standard deviation of Gaussian noise",
+    ),
+    "blur": Corruption(
+        degrade.nothing,
+        degrade.blur,
+        (1.0, 1.5, 2.0, 2.5, 3.0),
+        "standard deviation of the blur, pixels",
+    ),
     "occlusion": Corruption(
-        _occlusion, (0.2, 0.3, 0.4, 0.5, 0.6), "side of a grey square / shorter side of the image"
+        degrade.place,
+        degrade.occlusion,
+        (0.2, 0.3, 0.4, 0.5, 0.6),
+        "side of a grey square / shorter side of the image",
     ),
 }
 """Name -> corruption."""
