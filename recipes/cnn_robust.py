@@ -1,15 +1,29 @@
-"""Train the plain CNN of the size of CNN-F on Fashion-MNIST, against the same attack: its baseline.
+"""Train the plain CNN of the size of CNN-F on Fashion-MNIST, in the same ways: its baseline.
 
-The network, the data, the attack, the schedule and the seed are those of `recipes/cnnf_robust.py`;
-only the feedback is missing. The default is the full schedule: 200 epochs, batch 256, float32.
-`--preset cpu` is a short run for a machine without a GPU; `--smoke` runs the whole path in under a
-minute.
+The network, the data, the attack or the corruptions, the schedule and the seed are those of
+`recipes/cnnf_robust.py`; only the feedback is missing. The default is the full adversarial
+schedule: 200 epochs, batch 256, float32. `--preset cpu` is a short run of it for a machine without
+a GPU.
+
+`--preset corrupted` trains on corrupted images, as `--preset restoring` does there; `--preset
+clean` on images as they are. `--smoke` runs the whole path in under a minute.
 """
 
 from dataclasses import dataclass
 
 from zoo import training
-from zoo.training.fashion import PRESETS, FashionSettings, train_on_fashion_mnist
+from zoo.training.fashion import (
+    CORRUPTED_IMAGES,
+    PRESETS,
+    FashionSettings,
+    train_on_fashion_mnist,
+)
+
+PRESETS = {
+    **PRESETS,
+    "corrupted": {**CORRUPTED_IMAGES, "tag": "corrupted"},
+    "clean": {**CORRUPTED_IMAGES, "kinds": (), "tag": "clean"},
+}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from zoo.data import ImageDataset, load
 from zoo.data.augment import crop_and_flip
 from zoo.data.cifar10 import CLASSES
 from zoo.models.cnnf_wide_resnet import CNNFWideResNet
-from zoo.training.adversarial import AdversarialSettings, finish, fit
+from zoo.training.adversarial import AdversarialSettings, fit
+from zoo.training.feedback import finish
 
 LINES = [
     ("cifar-10", 10_000, "accuracy"),

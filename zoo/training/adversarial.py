@@ -15,75 +15,44 @@ clean features that serve as targets. Two things differ: ε and steps are in uni
 by side, which is the same function because images never see each other.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.data import ImageDataset, as_float
-from zoo.metrics import measured
+from zoo.data import ImageDataset
 from zoo.metrics.robustness import pgd, random_start
 from zoo.models.feedback import FeedbackNetwork
-from zoo.registry import Metric
-from zoo.training.export import export
-from zoo.training.progress import Progress
-from zoo.training.randomness import batch_indices, steps_per_epoch
-from zoo.training.run import Run, Stateful
-from zoo.training.settings import Settings, SettingsError, option
-from zoo.training.tensors import rounded
-
-__all__ = ["AdversarialSettings", "attack", "finish", "fit", "objective"]
-
-POSITIVE = (
-    "epochs",
-    "images",
-    "batch_size",
-    "learning_rate",
-    "clip",
-    "epsilon",
-    "attack_step",
-    "attack_steps",
+from zoo.training.feedback import (
+    Augment,
+    FeedbackSettings,
+    half_precision,
+    mean_square,
+    run_epochs,
+    total_steps,
 )
-NOT_NEGATIVE = ("momentum", "weight_decay", "iterations", "clean_weight", "reconstruction_weight")
+from zoo.training.run import Run
+from zoo.training.settings import option
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""Function of images (B, C, H, W) in [0, 1] and a generator, to images of the same shape."""
+__all__ = ["AdversarialSettings", "attack", "fit", "objective"]
 
 
 @dataclass(frozen=True)
-class AdversarialSettings(Settings):
-    """What the recipes of feedback networks share; the defaults are those of Fashion-MNIST."""
+class AdversarialSettings(FeedbackSettings):
+    """The released recipe; the defaults are those of Fashion-MNIST."""
 
-    epochs: int = option(200, "passes over the training set")
-    images: int | None = option(None, "train on the first N images only", metavar="N")
-    batch_size: int = option(256, "images per step, over all processes")
     learning_rate: float = option(0.05, "of SGD at the beginning; decays as (1 - step/steps)^0.9")
     momentum: float = option(0.9, "of SGD")
     weight_decay: float = option(5e-4, "of SGD")
-    clip: float = option(0.5, "largest norm of the gradient")
     epsilon: float = option(0.1, "radius of the attack, L-infinity, images in [0, 1]")
     attack_step: float = option(0.0355, "step of the attack, in the same units")
     attack_steps: int = option(7, "steps of the attack")
-    iterations: int = option(1, "K, iterations of the feedback loop in training")
     clean_weight: float = option(0.1, "c, weight of the cross-entropy of clean images")
-    reconstruction_weight: float = option(0.1, "λ, weight of the reconstruction")
-    precision: Literal["float32", "bfloat16"] = option(
-        "float32", "of convolutions and activations; the weights themselves stay in float32"
-    )
-    tag: str = option("adversarial", "tag of the weights in the card")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise SettingsError(f"{name}: expected more than 0, found {value}")
-        for name in NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise SettingsError(f"{name}: expected at least 0, found {getattr(self, name)}")
+        self._check(("epsilon", "attack_step", "attack_steps"), ("momentum", "clean_weight"))
 
 
 def fit(
@@ -95,63 +64,34 @@ def fit(
     augment: Augment | None = None,
 ) -> None:
     """Train `model` in place; it ends in eval mode, on the run's device."""
-    model.to(run.device).train()
-    images, labels = (t[: config.images].to(run.device) for t in (train.images, train.labels))
-    total = config.epochs * steps_per_epoch(len(images), config.batch_size)
+    model.to(run.device)
     optimizer = torch.optim.SGD(
         model.parameters(),
         config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
-    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total, power=0.9)
-    state: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    for step in run.steps(total, state):
-        index = batch_indices(len(images), config.batch_size, config.seed, step).to(run.device)
-        clean = as_float(images[index])
-        if augment is not None:
-            clean = augment(clean, run.generator("augment", step))
+    schedule = torch.optim.lr_scheduler.PolynomialLR(
+        optimizer, total_steps(train, config), power=0.9
+    )
+
+    def losses(clean: Tensor, labels: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         # Drawn for the global batch, so that the number of processes does not matter.
         start = random_start(clean, config.epsilon, run.generator("attack", step))
-        clean, start, target = map(run.shard, (clean, start, labels[index]))
-        hard = attack(model, clean, start, target, config)
-        with _autocast(run.device, config.precision):
-            loss, terms = objective(model, clean, hard, target, config)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        run.average_gradients(model.parameters())
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        optimizer.step()
-        schedule.step()
-        run.log(loss=loss.detach(), **terms)
-    model.eval()
+        clean, start, labels = map(run.shard, (clean, start, labels))
+        hard = attack(model, clean, start, labels, config)
+        with half_precision(run.device, config.precision):
+            return objective(model, clean, hard, labels, config)
 
-
-def finish(
-    model: FeedbackNetwork,
-    config: AdversarialSettings,
-    run: Run,
-    *,
-    card: str,
-    lines: Sequence[tuple[str, int, str]],
-) -> None:
-    """Measure the model as it will be stored, in half precision, and export its card folder.
-
-    Args:
-        card: name of the card.
-        lines: data set, number of its first test images, and metric, for every line of the card.
-    """
-    if not run.is_main:
-        return
-    command = f"zoo verify {card}.{config.tag} --metrics"
-    blank = [Metric(dataset, "test", metric, 0.0, n, command) for dataset, n, metric in lines]
-    final, metrics = rounded(model, "float16"), []
-    with Progress(len(blank), title=f"{card} measure") as progress:
-        for line in blank:
-            metrics.append(measured(line, final, config.data))
-            progress.advance({line.metric: metrics[-1].value})
-    run.record(metrics={f"{each.dataset} {each.metric}": each.value for each in metrics})
-    export(run, model, card=card, tag=config.tag, metrics=metrics, dtype="float16")
+    run_epochs(
+        model,
+        train,
+        config,
+        run,
+        optimisation=(optimizer, schedule),
+        losses=losses,
+        augment=augment,
+    )
 
 
 def attack(
@@ -205,7 +145,7 @@ def objective(
     terms = {"clean": clean_loss, "attacked": hard_loss, "robust_accuracy": correct}
     if count:
         distances = [
-            _mean_square(rendered - target)
+            mean_square(rendered - target)
             for reconstruction in attacked.reconstructions
             for rendered, target in zip(reconstruction, clean.features[0], strict=True)
         ]
@@ -213,17 +153,3 @@ def objective(
         loss = loss + config.reconstruction_weight * reconstruction
         terms["reconstruction"] = reconstruction
     return loss, {name: term.detach() for name, term in terms.items()}
-
-
-def _mean_square(x: Tensor) -> Tensor:
-    """Mean of x², accumulated in float32.
-
-    A dot product over memory as it lies: unlike that of `F.mse_loss`, its gradient keeps the
-    channels-last layout, and everything below it stays fast.
-    """
-    flat = x.float().permute(0, 2, 3, 1).reshape(-1)
-    return torch.dot(flat, flat) / flat.numel()
-
-
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
