@@ -47,7 +47,9 @@ def test_an_image_is_corrupted_alike_in_any_batch(images, kind):
     )
 
 
-@pytest.mark.parametrize("kind", ["noise", "occlusion"])
+@pytest.mark.parametrize(
+    "kind", sorted(CORRUPTIONS.keys() - {"blur", "pixelate", "contrast", "brightness"})
+)
 def test_seed_and_index_choose_the_random_part(images, kind):
     same = images[:1].expand(2, -1, -1, -1)
     first, second = corrupt(same, kind, 2, seed=0)
@@ -161,13 +163,20 @@ def test_what_cards_were_measured_on_never_changes():
 def test_images_of_different_strengths_are_corrupted_as_each_alone(images, kind):
     corruption = CORRUPTIONS[kind]
     drawn = corruption.draw(6, images.shape[1:], torch.Generator().manual_seed(0))
-    mild, strong = sorted((corruption.mildest, corruption.strengths[-1]))
-    strength = torch.linspace(mild, strong, 6, dtype=torch.float64)[1:]
-    together = corruption.apply(images[1:], drawn[1:], strength)
-    alone = [
-        corruption.apply(images[i : i + 1], drawn[i : i + 1], strength[i - 1]) for i in range(1, 6)
-    ]
-    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-6)
+    least, most = corruption.mildest, corruption.strengths[-1]
+    strengths = torch.linspace(least, most, 7, dtype=torch.float64)[1:]
+    together = corruption.apply(images, drawn, strengths)
+    for i, strength in enumerate(strengths):
+        alone = corruption.apply(images[i : i + 1], drawn[i : i + 1], strength)
+        torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", sorted(CORRUPTIONS.keys() - {"shot"}))
+def test_random_corruption_begins_at_nothing(images, kind):
+    corruption = CORRUPTIONS[kind]
+    drawn = corruption.draw(6, images.shape[1:], torch.Generator().manual_seed(0))
+    mildest = torch.full((6,), corruption.mildest, dtype=torch.float64)
+    torch.testing.assert_close(corruption.apply(images, drawn, mildest), images)
 
 
 @pytest.fixture

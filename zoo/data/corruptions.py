@@ -1,9 +1,15 @@
-"""Corruptions of images: noise, blur and occlusion, each at five severities.
+"""Corruptions of images: noise, blur, missing parts and wrong light, each at five severities.
 
 What happens to an image depends on the image, its index and the seed alone, so a batch of one, a
 batch of a thousand and the same images on another device are corrupted alike. The random part does
 not depend on the severity: a stronger noise is the same noise, scaled, and a larger patch is at the
 same relative place.
+
+The kinds follow ImageNet-C (Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to
+Common Corruptions and Perturbations", arXiv 1903.12261) and MNIST-C (Mu and Gilmer, "MNIST-C: A
+Robustness Benchmark for Computer Vision", arXiv 1906.02337). The severities are the zoo's own, set
+for 28 × 28 images; numbers under them are not numbers on those data sets. Their arithmetic is in
+`zoo/data/degrade.py`.
 """
 
 import hashlib
@@ -139,6 +145,62 @@ CORRUPTIONS: Mapping[str, Corruption] = {
         degrade.occlusion,
         (0.2, 0.3, 0.4, 0.5, 0.6),
         "side of a grey square / shorter side of the image",
+    ),
+    "shot": Corruption(
+        degrade.uniform,
+        degrade.shot,
+        (0.25, 0.5, 0.75, 1.0, 1.5),
+        "standard deviation of the photon noise of a white pixel",
+        mildest=0.25,
+    ),
+    "speckle": Corruption(
+        degrade.gaussian,
+        degrade.speckle,
+        (0.5, 1.0, 1.5, 2.0, 3.0),
+        "standard deviation of Gaussian noise / the pixel's value",
+    ),
+    "impulse": Corruption(
+        degrade.pixels,
+        degrade.impulse,
+        (0.05, 0.1, 0.15, 0.2, 0.3),
+        "share of pixels that are black or white",
+    ),
+    "dropout": Corruption(
+        degrade.pixels,
+        degrade.dropout,
+        (0.15, 0.3, 0.45, 0.6, 0.75),
+        "share of pixels that are black",
+    ),
+    "motion-blur": Corruption(
+        degrade.direction,
+        degrade.motion_blur,
+        (3.0, 5.0, 7.0, 9.0, 12.0),
+        "length of the path, pixels",
+    ),
+    "pixelate": Corruption(
+        degrade.nothing,
+        degrade.pixelate,
+        (2.0, 3.0, 4.0, 5.0, 7.0),
+        "side of a block, pixels",
+        mildest=1.0,
+    ),
+    "contrast": Corruption(
+        degrade.nothing,
+        degrade.contrast,
+        (0.3, 0.5, 0.65, 0.8, 0.9),
+        "share of the contrast that is lost",
+    ),
+    "brightness": Corruption(
+        degrade.nothing,
+        degrade.brightness,
+        (0.1, 0.2, 0.3, 0.4, 0.5),
+        "added to every pixel",
+    ),
+    "stripe": Corruption(
+        degrade.place,
+        degrade.stripe,
+        (0.05, 0.1, 0.15, 0.2, 0.3),
+        "width of an inverted stripe / width of the image",
     ),
 }
 """Name -> corruption."""
