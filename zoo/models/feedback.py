@@ -182,8 +182,17 @@ class FeedbackNetwork(nn.Module):
             )
         # The K-th feedback starts from y_{K-1}, so the K-th bottom-up pass is not needed.
         trajectory = self.trajectory(images, count - 1)
-        g = trajectory.logits[-1]
-        for unit, state in zip(reversed(self._units()), reversed(trajectory.states), strict=True):
+        return self.render(trajectory.logits[-1], trajectory.states)
+
+    def render(self, logits: Tensor, states: Sequence[Any]) -> Tensor:
+        """The image that a feedback down to the pixels renders, (B, C, H, W), clamped to [0, 1].
+
+        Args:
+            logits: (B, classes), where the feedback starts.
+            states: latent state of every unit, as in `Trajectory.states`.
+        """
+        g = logits
+        for unit, state in zip(reversed(self._units()), reversed(states), strict=True):
             g = unit.descend(g, state).value
         return (g * 0.5 + 0.5).clamp(0.0, 1.0)
 
