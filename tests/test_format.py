@@ -46,6 +46,10 @@ def test_duration(seconds, text):
     [
         ("accuracy", 0.87654, "87.65%"),
         ("accuracy-pgd40", 1.0, "100.00%"),
+        ("robust-accuracy-first-pass", 0.5, "50.00%"),
+        ("restoration-noise-3", 0.43, "0.43"),
+        ("restoration-noise-3", 1.2345, "1.23"),
+        ("mse-restored-blur-1", 0.012345, "0.0123"),
         ("log-likelihood", -1234.5678, "-1235"),
         ("frechet", 0.000012345, "1.234e-05"),
     ],

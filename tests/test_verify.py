@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.sample_card import card_json, weights_json, write_card
 from zoo import data, golden
+from zoo._tables import show_report
 from zoo.data.fashion_mnist import fashion_mnist_sample
 from zoo.errors import UnknownNameError, WeightsError
 from zoo.metrics.robustness import accuracy
@@ -131,6 +133,24 @@ def test_a_metric_that_does_not_exist_fails(folder):
     edit(folder, lambda entry: entry["metrics"][0].update(metric="beauty"))
     report = verify(f"local-dir:{folder}", metrics=True)
     assert not report.ok and "beauty" in report.metrics[0].note
+
+
+def test_what_another_command_measures_is_listed_but_not_measured(folder, capsys):
+    command = "zoo audit tiny.first"
+    edit(
+        folder, lambda entry: entry["metrics"][1].update(metric="robust-accuracy", command=command)
+    )
+    said: list[str] = []
+    report = verify(f"local-dir:{folder}", metrics=True, progress=said.append)
+    mine, other = report.metrics
+    assert mine.measured is not None and mine.note is None
+    assert other.ok and other.measured is None and math.isnan(other.tolerance)
+    assert other.note == "measured by `zoo audit tiny.first`"
+    assert report.ok and report.as_dict()["metrics"][1]["tolerance"] is None
+    assert said[2:] == ["measuring accuracy on fashion-mnist-sample"]
+    show_report(report)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "measured by `zoo audit tiny.first`" in shown and "nan" not in shown
 
 
 def test_the_report_is_json(folder):

@@ -37,8 +37,13 @@ def duration(seconds: float) -> str:
 
 
 def metric_value(metric: str, value: float) -> str:
-    """A value of the named metric: an accuracy in percent, anything else with four digits."""
-    return f"{100 * value:.2f}%" if metric.startswith("accuracy") else f"{value:.4g}"
+    """A value of the named metric: an accuracy in percent, anything else with four digits.
+
+    Ratios and mean squared errors have three digits: `0.43`, `0.0123`.
+    """
+    if metric.startswith(("accuracy", "robust-accuracy")):
+        return f"{100 * value:.2f}%"
+    return f"{value:.3g}" if metric.startswith(("restoration-", "mse-")) else f"{value:.4g}"
 
 
 def headline(card: Card) -> str:

@@ -5,6 +5,7 @@ In a pipe, or with `NO_COLOR` set, rich leaves out colours by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,10 @@ def _show_metrics(console: Console, report: Report) -> None:
     for check in report.metrics:
         values = [check.card, check.measured, check.tolerance]
         shown = [
-            NOTHING if value is None else metric_value(check.metric, value) for value in values
+            metric_value(check.metric, value)
+            if value is not None and math.isfinite(value)
+            else NOTHING
+            for value in values
         ]
         verdict = (
             _verdict(check.ok) if check.measured is not None or not check.ok else "not measured"

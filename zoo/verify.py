@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FileCheck", "GoldenCheck", "MetricCheck", "Report", "verify"]
 
+COMMAND = "zoo verify"
+"""How the command of a line begins that `verify` measures."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
@@ -58,10 +61,10 @@ class MetricCheck:
     """One metric: the card's value and the one measured now.
 
     Args:
-        measured: None where it could not be measured; `note` says why.
+        measured: None where it was not or could not be measured; `note` says why.
         tolerance: Acceptable difference; for an accuracy one standard error, sqrt(p (1 - p) / n).
         ok: False where the difference is larger, or the card names a metric that does not exist. A
-            data set that is not here is no fault of the model's.
+            data set that is not here is no fault of the model's, nor is a line of another command.
     """
 
     dataset: str
@@ -115,7 +118,8 @@ def verify(
 
     Args:
         name: As for `zoo.create`: `name`, `name.tag`, `hf-hub:...` or `local-dir:...`.
-        metrics: Whether to measure the card's metrics again, which may take minutes.
+        metrics: Whether to measure the card's metrics again, which may take minutes. Lines that
+            another command measures, such as an audit of hours, are listed but not measured.
         data: Folder of the data sets; default $ZOO_DATA.
         progress: Called with a line of text before each part of the work.
 
@@ -149,6 +153,9 @@ def verify(
     outputs = _check_golden(model, card.task, tensors)
     rows = []
     for metric in entry.metrics if metrics else ():
+        if not metric.command.startswith(COMMAND):
+            rows.append(_unmeasured(metric))
+            continue
         say(f"measuring {metric.metric} on {metric.dataset}")
         rows.append(_check_metric(model, metric, data))
     return Report(name, files, outputs, tuple(rows))
@@ -180,6 +187,11 @@ def _check_golden(
     )
 
 
+def _unmeasured(metric: Metric) -> MetricCheck:
+    """A line that another command measures."""
+    return _row(metric, None, math.nan, True, f"measured by `{metric.command}`")
+
+
 def _check_metric(model: nn.Module, metric: Metric, data: str | Path | None) -> MetricCheck:
     from zoo.metrics import measure, tolerance
 
@@ -192,6 +204,12 @@ def _check_metric(model: nn.Module, metric: Metric, data: str | Path | None) -> 
         note = str(error)
     except UnknownNameError as error:
         note, ok = str(error), False
+    return _row(metric, measured, allowed, ok, note)
+
+
+def _row(
+    metric: Metric, measured: float | None, tolerance: float, ok: bool, note: str | None
+) -> MetricCheck:
     return MetricCheck(
         metric.dataset,
         metric.split,
@@ -199,7 +217,7 @@ def _check_metric(model: nn.Module, metric: Metric, data: str | Path | None) -> 
         metric.n,
         metric.value,
         measured,
-        allowed,
+        tolerance,
         ok,
         note,
     )

@@ -56,6 +56,7 @@ def metric(name: str, n: int = 200, **changes) -> Metric:
 def test_the_contracts_names_exist():
     names = {"accuracy", "accuracy-pgd40", "accuracy-pgd40-first-pass"}
     names |= {f"accuracy-{k}-{s}" for k in ("noise", "blur", "occlusion") for s in (1, 2, 3)}
+    names |= {"accuracy-first-pass", "accuracy-first-pass-stripe-5"}
     assert names <= MEASURES.keys()
 
 
@@ -71,6 +72,16 @@ def test_a_corruption_is_applied_before_scoring(model, pairs, kind):
     images, labels = pairs
     expected = accuracy(model, data.corrupt(images, kind, 3), labels)
     assert measure(metric(f"accuracy-{kind}-3"), model) == expected
+
+
+def test_the_first_pass_is_scored_without_feedback(model, pairs):
+    images, labels = pairs
+    model.calls.clear()
+    clean = measure(metric("accuracy-first-pass"), model)
+    blurred = measure(metric("accuracy-first-pass-blur-3"), model)
+    assert model.calls == [0, 0]
+    assert clean == accuracy(model, images, labels)
+    assert blurred == accuracy(model, data.corrupt(images, "blur", 3), labels) != clean
 
 
 def test_pgd_is_at_least_as_strong_as_one_step_of_it(model, pairs):
@@ -96,8 +107,10 @@ def test_measuring_leaves_no_gradients_behind(model):
 
 
 def test_an_unknown_metric_or_data_set_is_refused(model):
-    with pytest.raises(UnknownNameError, match="accuracy-pgd40"):
+    with pytest.raises(UnknownNameError, match="did you mean 'accuracy'"):
         measure(metric("acuracy"), model)
+    with pytest.raises(UnknownNameError, match="did you mean 'restoration-blur-1'"):
+        tolerance(metric("restoration-blurr-1", value=12.3))
     with pytest.raises(UnknownNameError, match="fashion-mnist-sample"):
         measure(metric("accuracy", dataset="fashion"), model)
 

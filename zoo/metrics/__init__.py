@@ -1,7 +1,7 @@
 """Metrics: how good a model is, measured again from a line of its card.
 
-Each family has a file with a table of the metrics it knows; a further family adds its table to
-`MEASURES` and its rule for an acceptable difference to `tolerance`.
+Each family has a file with a table of the metrics it knows and a rule for an acceptable difference;
+a further family joins `FAMILIES`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from zoo._names import did_you_mean
 from zoo.errors import UnknownNameError
-from zoo.metrics import classification
+from zoo.metrics import classification, restoration
 
 if TYPE_CHECKING:
     from zoo.registry import Metric
 
 __all__ = ["MEASURES", "measure", "measured", "tolerance"]
 
+FAMILIES = (
+    (classification.MEASURES, classification.tolerance),
+    (restoration.MEASURES, restoration.tolerance),
+)
+"""The table of each family, and its rule."""
+
 MEASURES: Mapping[str, Callable[["Metric", nn.Module, Path | None], float]] = {
-    **classification.MEASURES
+    name: measure for table, _ in FAMILIES for name, measure in table.items()
 }
 """Name of a metric -> function of the card's metric, the model and the data folder."""
 
@@ -37,8 +44,7 @@ def measure(metric: "Metric", model: nn.Module, root: str | Path | None = None) 
         UnknownNameError: there is no such metric or data set.
         DataError: the data set is not here, or damaged.
     """
-    if metric.metric not in MEASURES:
-        raise UnknownNameError(f"no metric {metric.metric!r}; there are {', '.join(MEASURES)}")
+    _check_name(metric.metric)
     return MEASURES[metric.metric](metric, model, None if root is None else Path(root))
 
 
@@ -48,5 +54,16 @@ def measured(line: "Metric", model: nn.Module, root: str | Path | None = None) -
 
 
 def tolerance(metric: "Metric") -> float:
-    """How far a repeated measurement may be from the card's value."""
-    return classification.tolerance(metric.value, metric.n)
+    """How far a repeated measurement may be from the card's value.
+
+    Raises:
+        UnknownNameError: there is no such metric.
+    """
+    _check_name(metric.metric)
+    (rule,) = (rule for table, rule in FAMILIES if metric.metric in table)
+    return rule(metric.value, metric.n)
+
+
+def _check_name(name: str) -> None:
+    if name not in MEASURES:
+        raise UnknownNameError(f"no metric {name!r}{did_you_mean(name, MEASURES)}")

@@ -1,9 +1,12 @@
 """The metrics of image classifiers that cards may name, with everything fixed that a number needs.
 
-    accuracy                    on the first `n` images of the split, as they are
-    accuracy-<kind>-<1..5>      corrupted by `zoo.data.corrupt` at that severity, seed 0
-    accuracy-pgd40              under PGD-40 through all iterations, on the scored output
-    accuracy-pgd40-first-pass   under PGD-40 made on a feedback model's first pass (a transfer)
+    accuracy                             on the first `n` images of the split, as they are
+    accuracy-<kind>-<1..5>               corrupted by `zoo.data.corrupt` at that severity, seed 0
+    accuracy-first-pass                  of a feedback model before any feedback: iterations = 0
+    accuracy-first-pass-<kind>-<1..5>    the same, corrupted
+    accuracy-pgd40                       under PGD-40 through all iterations, on the scored output
+    accuracy-pgd40-first-pass            under PGD-40 made on a feedback model's first pass, scored
+                                         on its output (a transfer)
 
 PGD-40 is 40 steps of epsilon / 10 from one random start, with the epsilon that is usual for the
 data set. An accuracy is a fraction in [0, 1].
@@ -24,7 +27,7 @@ from zoo.metrics.robustness import Predict, accuracy, robust_accuracy, standard_
 if TYPE_CHECKING:
     from zoo.registry import Metric
 
-__all__ = ["EPSILON", "MEASURES", "tolerance"]
+__all__ = ["EPSILON", "MEASURES", "SEED", "Measure", "Score", "on_images", "tolerance"]
 
 EPSILON: Mapping[str, float] = {
     "cifar-10": 8 / 255,
@@ -35,9 +38,13 @@ EPSILON: Mapping[str, float] = {
 
 PGD_STEPS = 40
 SEED = 0
+"""Of corruptions and attacks."""
 
 Score = Callable[[nn.Module, Tensor, Tensor, str], float]
 """Function of the model, images (N, C, H, W), labels (N,) and the name of the data set."""
+
+Measure = Callable[["Metric", nn.Module, Path | None], float]
+"""Function of a card's line, the model and the data folder."""
 
 
 def tolerance(value: float, n: int) -> float:
@@ -45,13 +52,24 @@ def tolerance(value: float, n: int) -> float:
     return max(standard_error(value, n), 1 / n)
 
 
-def _clean(model: nn.Module, images: Tensor, labels: Tensor, dataset: str) -> float:
-    return accuracy(model, images, labels)
+def _output(model: nn.Module) -> Predict:
+    return model
 
 
-def _corrupted(kind: str, severity: int) -> Score:
+def _first_pass(model: nn.Module) -> Predict:
+    return partial(model, iterations=0)
+
+
+def _clean(view: Callable[[nn.Module], Predict]) -> Score:
     def score(model: nn.Module, images: Tensor, labels: Tensor, dataset: str) -> float:
-        return accuracy(model, data.corrupt(images, kind, severity, seed=SEED), labels)
+        return accuracy(view(model), images, labels)
+
+    return score
+
+
+def _corrupted(view: Callable[[nn.Module], Predict], kind: str, severity: int) -> Score:
+    def score(model: nn.Module, images: Tensor, labels: Tensor, dataset: str) -> float:
+        return accuracy(view(model), data.corrupt(images, kind, severity, seed=SEED), labels)
 
     return score
 
@@ -61,7 +79,7 @@ def _pgd40(model: nn.Module, images: Tensor, labels: Tensor, dataset: str) -> fl
 
 
 def _pgd40_first_pass(model: nn.Module, images: Tensor, labels: Tensor, dataset: str) -> float:
-    return _attacked(model, partial(model, iterations=0), images, labels, dataset)
+    return _attacked(model, _first_pass(model), images, labels, dataset)
 
 
 def _attacked(
@@ -81,7 +99,9 @@ def _attacked(
     )
 
 
-def _on_images(score: Score) -> Callable[["Metric", nn.Module, Path | None], float]:
+def on_images(score: Score) -> Measure:
+    """A measure that scores the model on the first `n` images of the data set that a card names."""
+
     def measured(metric: "Metric", model: nn.Module, root: Path | None) -> float:
         head = data.load(metric.dataset, root, cast(data.Split, metric.split)).head(metric.n)
         device = next(model.parameters()).device
@@ -91,12 +111,14 @@ def _on_images(score: Score) -> Callable[["Metric", nn.Module, Path | None], flo
     return measured
 
 
-MEASURES: Mapping[str, Callable[["Metric", nn.Module, Path | None], float]] = {
-    name: _on_images(score)
+MEASURES: Mapping[str, Measure] = {
+    name: on_images(score)
     for name, score in {
-        "accuracy": _clean,
+        "accuracy": _clean(_output),
+        "accuracy-first-pass": _clean(_first_pass),
         **{
-            f"accuracy-{kind}-{severity}": _corrupted(kind, severity)
+            f"{name}-{kind}-{severity}": _corrupted(view, kind, severity)
+            for name, view in (("accuracy", _output), ("accuracy-first-pass", _first_pass))
             for kind, corruption in data.CORRUPTIONS.items()
             for severity in range(1, len(corruption.strengths) + 1)
         },
