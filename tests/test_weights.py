@@ -77,7 +77,7 @@ def test_every_difference_is_in_one_error_and_the_model_is_unchanged(folder):
     with pytest.raises(WeightsError) as caught:
         weights.load_into(model, read(folder, model))
     text = str(caught.value)
-    assert "'linear.bias': missing, the model has F32 (2)" in text
+    assert "'linear.bias': missing, expected F32 (2)" in text
     assert "'extra': unexpected" in text
     assert "'linear.weight': shape (3, 2) instead of (2, 3)" in text
     assert "'norm.num_batches_tracked': dtype F32 instead of I64" in text

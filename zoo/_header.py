@@ -42,7 +42,7 @@ class HeaderError(ValueError):
 
 
 class Spec(NamedTuple):
-    """A tensor that a model expects: its dtype as in `BITS`, and its shape."""
+    """A tensor that is expected: its dtype as in `BITS`, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -89,20 +89,21 @@ def difference(found: Entry | None, want: Spec | None, stored: frozenset[str]) -
 
     Args:
         found: The tensor in the file, if there is one.
-        want: The tensor in the model, if there is one.
-        stored: The dtypes in which the file may hold what is floating in the model. Tensors of
+        want: The tensor that is expected, if there is one: the model's, or what stands for it.
+        stored: The dtypes in which the file may hold what is floating in `want`. Tensors of
             other dtypes must agree exactly.
     """
     if want is None:
         return "unexpected, the model has no such tensor"
-    if found is None:
-        return f"missing, the model has {want.dtype} {_list(want.shape)}"
     dtypes = stored if want.dtype in FLOATING else {want.dtype}
+    allowed = " or ".join(sorted(dtypes))
+    if found is None:
+        return f"missing, expected {allowed} {_list(want.shape)}"
     wrong = []
     if found.shape != want.shape:
         wrong.append(f"shape {_list(found.shape)} instead of {_list(want.shape)}")
     if found.dtype not in dtypes:
-        wrong.append(f"dtype {found.dtype} instead of {' or '.join(sorted(dtypes))}")
+        wrong.append(f"dtype {found.dtype} instead of {allowed}")
     return ", ".join(wrong) or None
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import _header
+from zoo import _header, _quantised
 from zoo._cache import hash_file
 from zoo.errors import WeightsError
 from zoo.registry import Weights
@@ -25,7 +26,9 @@ __all__ = ["check_file", "content", "decode", "decode_golden", "listed", "read_f
 HEAD = 512
 GOLDEN_HEADER = 1 << 20
 MAX_LISTED = 50
-STORED = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+INT8 = "int8"
+STORED = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", INT8: "F32"}
+"""The dtype on a card -> that of the file's floating tensors; in int8, of those that are left."""
 
 
 def check_file(path: Path, weights: Weights) -> None:
@@ -77,17 +80,48 @@ def _compare(path: Path, weights: Weights, size: int, sha256: str | None, head: 
 def decode(
     path: Path, data: bytes, weights: Weights | None, model: nn.Module
 ) -> dict[str, torch.Tensor]:
-    """Turn the bytes of a file into tensors that fit the model, or name every difference."""
-    wanted = specs(model)
-    expected = f"a safetensors file with the {len(wanted)} tensors of the model"
-    entries, parts = _parse(path, data, _header.room_for(wanted), expected)
-    stored = frozenset({STORED[weights.dtype]}) if weights else _header.FLOATING
+    """Turn the bytes of a file into tensors that fit the model, or name every difference.
+
+    Quantised tensors become float32. The card says whether a file is quantised; one without a card
+    is if it has int8 where the model is floating.
+    """
+    own = specs(model)
+    chosen = _quantised.names(own)
+    with_scales = _quantised.layout(own)
+    longest = own if weights and weights.dtype != INT8 else with_scales
+    expected = f"a safetensors file with the {len(own)} tensors of the model"
+    entries, parts = _parse(path, data, _header.room_for(longest), expected)
+    if weights is None:
+        is_int8 = any(name in entries and entries[name].dtype == "I8" for name in chosen)
+    else:
+        is_int8 = weights.dtype == INT8
+    if not is_int8:
+        stored = frozenset({STORED[weights.dtype]}) if weights else _header.FLOATING
+        return _fitting(path, entries, parts, own, stored, {})
+    _check_clashes(path, chosen, own)
+    checks = _quantised.checks(chosen)
+    state = _fitting(path, entries, parts, with_scales, frozenset({STORED[INT8]}), checks)
+    return _quantised.restored(state, chosen)
+
+
+def _fitting(
+    path: Path,
+    entries: Mapping[str, _header.Entry],
+    parts: Mapping[str, bytearray],
+    wanted: Mapping[str, _header.Spec],
+    stored: frozenset[str],
+    checks: Mapping[str, Callable[[torch.Tensor], str | None]],
+) -> dict[str, torch.Tensor]:
+    """The tensors of a file, if they are those of `wanted`; `checks` look at values as well.
+
+    A tensor without a check of its own has to be finite.
+    """
     state, lines = {}, []
     for name in sorted(entries.keys() | wanted.keys()):
         line = _header.difference(entries.get(name), wanted.get(name), stored)
         if line is None:
             state[name] = _tensor(entries[name], parts[name])
-            line = None if _is_finite(state[name]) else "has values that are not finite"
+            line = checks.get(name, _check_finite)(state[name])
         if line is not None:
             lines.append(f"{name!r}: {line}")
     if lines:
@@ -99,15 +133,22 @@ def decode(
     return state
 
 
+def _check_clashes(path: Path, chosen: list[str], own: Mapping[str, _header.Spec]) -> None:
+    if clashes := _quantised.clashes(chosen, own):
+        raise WeightsError(
+            "The model has tensors with the names of the scales of int8 weights",
+            file=path,
+            found=", ".join(map(repr, clashes)),
+            next_step="use weights that are stored in another dtype",
+        )
+
+
 def decode_golden(path: Path, data: bytes) -> dict[str, torch.Tensor]:
     """Turn the bytes of a file with golden tensors into tensors; all must be finite."""
     entries, parts = _parse(path, data, GOLDEN_HEADER, "a safetensors file with golden tensors")
     tensors = {name: _tensor(entry, parts[name]) for name, entry in entries.items()}
-    lines = [
-        f"{name!r}: has values that are not finite"
-        for name, tensor in tensors.items()
-        if not _is_finite(tensor)
-    ]
+    checked = {name: _check_finite(tensor) for name, tensor in tensors.items()}
+    lines = [f"{name!r}: {line}" for name, line in checked.items() if line]
     if lines:
         raise WeightsError(listed("The golden file has impossible tensors", lines), file=path)
     return tensors
@@ -161,13 +202,14 @@ def _tensor(entry: _header.Entry, data: bytearray) -> torch.Tensor:
     return flat.reshape(entry.shape)
 
 
-def _is_finite(tensor: torch.Tensor) -> bool:
+def _check_finite(tensor: torch.Tensor) -> str | None:
     import torch
 
     if not tensor.is_floating_point() or tensor.numel() == 0:
-        return True
+        return None
     # NaN and infinities come through as the least or the greatest: one pass, no mask in memory.
-    return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
+    finite = torch.isfinite(torch.stack(torch.aminmax(tensor))).all()
+    return None if finite else "has values that are not finite"
 
 
 def listed(message: str, lines: list[str]) -> str:

@@ -31,8 +31,12 @@ TASKS = (
 )
 """What a model can be for; the surface of each task is fixed."""
 
-DTYPES = ("bfloat16", "float16", "float32")
-"""How the floating tensors of a weights file may be stored."""
+DTYPES = ("bfloat16", "float16", "float32", "int8")
+"""How the floating tensors of a weights file may be stored.
+
+With `int8` those with two or more dimensions are whole numbers with a float32 scale for each row
+(`<name>.scale`), and the others float32; `zoo/_quantised.py` says it exactly.
+"""
 
 LICENCES = (
     "Apache-2.0",
@@ -114,8 +118,9 @@ class Golden:
 class Weights:
     """One weights file of a model.
 
-    `dtype` says how floating tensors are stored; they are cast to the model's own dtype after
-    loading. `config` overrides the card's. The first of `metrics` is the headline.
+    `dtype` says how floating tensors are stored, one of `DTYPES`; they become the model's own dtype
+    on loading. `parameters` counts those of the model, not the numbers in the file. `config`
+    overrides the card's. The first of `metrics` is the headline.
     """
 
     tag: str

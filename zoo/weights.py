@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from zoo import _cache, _header, _reader, registry
+from zoo import _cache, _header, _quantised, _reader, registry
 from zoo._cache import hash_file
 from zoo._hub import Commit
 from zoo._sources import HUB, LOCAL, resolve
@@ -95,11 +95,11 @@ def read(path: Path, weights: Weights | None, model: nn.Module) -> dict[str, tor
     Args:
         path: The file. It is read once: what was checked is what is returned.
         weights: What the card says about it; None for a file without a card, whose floating
-            tensors may have any floating dtype.
+            tensors may have any floating dtype, or be int8 with scales.
         model: Tells the names, shapes and dtypes; may be on `meta`. It is not changed.
 
     Returns:
-        The tensors by name on the CPU, in the dtype that the file has.
+        The tensors by name on the CPU, in the dtype that the file has; quantised ones in float32.
 
     Raises:
         WeightsError: if size, sha256, format, names, shapes or dtypes are wrong, or a value is not
@@ -107,8 +107,8 @@ def read(path: Path, weights: Weights | None, model: nn.Module) -> dict[str, tor
     """
     if weights is not None:
         return _reader.decode(path, _reader.read_file(path, weights), weights, model)
-    specs = _reader.specs(model)
     # No right file is longer than the longest header and all tensors in the widest dtype.
+    specs = _quantised.layout(_reader.specs(model))
     most = 8 + _header.room_for(specs) + sum(8 * math.prod(s.shape) for s in specs.values())
     size, data = _reader.content(path, most)
     if size > most:

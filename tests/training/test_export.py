@@ -13,6 +13,7 @@ from tests.sample_card import card_json, weights_json, write_card
 from tests.training.toy import open_run
 from zoo import training
 from zoo.models.cnnf import CNNF
+from zoo.publish import publish
 from zoo.registry import Metric, read_card
 from zoo.weights import hash_file
 
@@ -45,6 +46,23 @@ def test_the_zoo_loads_what_was_exported(tmp_path, run, model):
     with safe_open(folder / "golden.safetensors", "pt") as golden:
         logits = loaded(golden.get_tensor("input.images"))
         assert torch.allclose(logits, golden.get_tensor("output.logits"), atol=1e-5)
+
+
+def test_quantised_weights_are_loaded_verified_and_may_be_published(home, tmp_path, run, model):
+    template = write_card(tmp_path, card_json("tiny"))
+    folder = training.export(run, model, card=template, tag="short", metrics=METRICS, dtype="int8")
+    entry = read_card(folder).weights["short"]
+    assert entry.dtype == "int8"
+    assert entry.parameters == sum(each.numel() for each in model.parameters())
+    assert ", int8 |" in (folder / "README.md").read_text()
+    name = f"local-dir:{folder}"
+    expected = training.rounded(model, "int8").state_dict()
+    loaded = zoo.create(name, pretrained=True).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.items())
+    report = zoo.verify(name)
+    assert report.ok
+    assert len(report.golden) == 1
+    assert publish(name, "acme/tiny", dry_run=True).repo == "acme/tiny"
 
 
 def test_the_card_says_how_the_weights_were_made(tmp_path, run, model):
@@ -130,7 +148,7 @@ def failing_export(tmp_path: Path, run: training.Run, broken: nn.Module, dtype: 
         (float("nan"), "float32", "holds NaN or infinity"),
         (float("inf"), "bfloat16", "holds NaN or infinity"),
         (1e6, "float16", "1e+06 is too large for float16"),
-        (0.0, "float8", "dtype: expected one of float32, float16, bfloat16; found 'float8'"),
+        (0.0, "float8", "dtype: expected one of float32, float16, bfloat16, int8; found 'float8'"),
     ],
 )
 def test_weights_that_make_no_sound_file_are_refused(tmp_path, run, value, dtype, problem):

@@ -69,7 +69,7 @@ def export(
         card: Name of a card of the zoo, or a folder with a card.
         tag: Name of these weights; the card's default if it has no others.
         metrics: What was measured on `rounded(model, dtype)`; the first is the headline.
-        dtype: How floating tensors are stored.
+        dtype: How floating tensors are stored, one of the schema's `DTYPES`.
         config: What these weights change in the architecture's arguments; if None, what the
             card's present weights of this tag change.
 
