@@ -1,4 +1,7 @@
-"""How well a classifier holds up: accuracy, and the attacks FGSM and PGD in the L-infinity ball.
+"""How well a classifier holds up: accuracy, and attacks in the L-infinity ball.
+
+FGSM and PGD are here; this is also the door to the two attacks with rooms of their own, `apgd`
+(Auto-PGD, which finds its own steps) and `square` (random search without gradients).
 
 All images are floating point, (N, C, H, W), in [0, 1]; `epsilon` and `step` are in the same units,
 so 8 grey levels are 8/255. Labels are int64, (N,). `predict` is any callable from images to logits
@@ -9,26 +12,42 @@ References:
     Goodfellow et al., "Explaining and Harnessing Adversarial Examples", arXiv 1412.6572 (FGSM).
     Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", arXiv 1706.06083
     (PGD).
+    Croce, Hein, arXiv 2003.01690 (Auto-PGD); Andriushchenko et al., arXiv 1912.00049 (Square).
 """
 
 import math
-from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.metrics.apgd import apgd
+from zoo.metrics.square import square
+from zoo.metrics.threat import (
+    Predict,
+    ball,
+    check_images,
+    check_logits,
+    check_pairs,
+    check_positive,
+    margin,
+    per_image,
+    random_start,
+    slices,
+    wrong,
+)
+
 __all__ = [
     "Predict",
     "accuracy",
+    "apgd",
     "fgsm",
     "pgd",
     "random_start",
     "robust_accuracy",
+    "square",
     "standard_error",
 ]
-
-Predict = Callable[[Tensor], Tensor]
 
 
 def accuracy(predict: Predict, images: Tensor, labels: Tensor, batch_size: int = 250) -> float:
@@ -37,8 +56,8 @@ def accuracy(predict: Predict, images: Tensor, labels: Tensor, batch_size: int =
     Raises:
         ValueError: no images, or images and labels of different number.
     """
-    _check_pairs(images, labels)
-    parts = _slices(len(images), batch_size)
+    check_pairs(images, labels)
+    parts = slices(len(images), batch_size)
     return sum(_correct(predict, images[part], labels[part]) for part in parts) / len(images)
 
 
@@ -102,23 +121,11 @@ def pgd(
     best_margin = _margin(predict, best, labels)
     for _ in range(restarts - 1):
         other = attempt()
-        margin = _margin(predict, other, labels)
-        better = margin > best_margin
-        best_margin = torch.where(better, margin, best_margin)
-        best = torch.where(better.view(-1, 1, 1, 1), other, best)
+        found = _margin(predict, other, labels)
+        better = found > best_margin
+        best_margin = torch.where(better, found, best_margin)
+        best = torch.where(per_image(better), other, best)
     return best
-
-
-def random_start(
-    images: Tensor, epsilon: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """Images drawn uniformly from the ball of radius `epsilon`, clamped to [0, 1].
-
-    The draw is made on the generator's device: a CPU generator gives the same start everywhere.
-    """
-    device = images.device if generator is None else generator.device
-    uniform = torch.rand(images.shape, generator=generator, device=device, dtype=images.dtype)
-    return (images + epsilon * (2 * uniform.to(images.device) - 1)).clamp(0, 1)
 
 
 def robust_accuracy(
@@ -145,7 +152,7 @@ def robust_accuracy(
     _check_attack(images, labels, epsilon, step, steps, restarts=1)
     start = random_start(images, epsilon, generator)
     correct = 0
-    for part in _slices(len(images), batch_size):
+    for part in slices(len(images), batch_size):
         hard = pgd(
             attacked or predict,
             images[part],
@@ -168,15 +175,14 @@ def _ascend(
     step: float,
     steps: int,
 ) -> Tensor:
-    low = (images - epsilon).clamp(min=0)
-    high = (images + epsilon).clamp(max=1)
+    low, high = ball(images, epsilon)
     current = start.detach().clamp(low, high)
     for index in range(steps):
         current.requires_grad_(True)
         with torch.enable_grad():
             logits = predict(current)
             if index == 0:
-                _check_logits(logits.detach(), len(images))
+                check_logits(logits.detach(), labels)
             # Summed, not averaged: the same sign, and tiny gradients do not underflow.
             loss = F.cross_entropy(logits, labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, current)
@@ -186,56 +192,16 @@ def _ascend(
 
 def _correct(predict: Predict, images: Tensor, labels: Tensor) -> int:
     with torch.no_grad():
-        return int((predict(images).argmax(1) == labels).sum())
+        return int((~wrong(predict(images), labels)).sum())
 
 
 def _margin(predict: Predict, images: Tensor, labels: Tensor) -> Tensor:
-    """max_{j != label} logit_j - logit_label, (N,): positive where the prediction is wrong."""
     with torch.no_grad():
-        logits = predict(images)
-    own = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -math.inf)
-    return others.amax(1) - own[:, 0]
-
-
-def _slices(n: int, batch_size: int) -> Iterator[slice]:
-    return (slice(begin, begin + batch_size) for begin in range(0, n, batch_size))
-
-
-def _check_pairs(images: Tensor, labels: Tensor) -> None:
-    if len(images) == 0 or len(images) != len(labels):
-        raise ValueError(
-            f"expected as many labels as images, found {len(labels)} and {len(images)}"
-        )
+        return margin(predict(images), labels)
 
 
 def _check_attack(
     images: Tensor, labels: Tensor, epsilon: float, step: float, steps: int, restarts: int
 ) -> None:
-    _check_pairs(images, labels)
-    numbers = {"epsilon": epsilon, "step": step, "steps": steps, "restarts": restarts}
-    for name, value in numbers.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, found {value}")
-    if not images.is_floating_point():
-        raise ValueError(f"images must be floating point in [0, 1], found {images.dtype}")
-    low, high = (float(bound) for bound in images.detach().aminmax())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"images must lie in [0, 1], found values from {low:.4g} to {high:.4g}")
-
-
-def _check_logits(logits: Tensor, n: int) -> None:
-    if logits.ndim != 2 or len(logits) != n:
-        raise ValueError(
-            f"predict must return logits of shape ({n}, classes), found {tuple(logits.shape)}"
-        )
-    if not bool(logits.isfinite().all()):
-        raise ValueError("predict returned logits that are not finite")
-    sums = logits.sum(1)
-    if bool((logits >= 0).all()) and bool(
-        torch.isclose(sums, torch.ones_like(sums), atol=1e-3).all()
-    ):
-        raise ValueError(
-            "predict returned probabilities (rows that are not negative and sum to 1); "
-            "the attack needs logits: leave out the softmax"
-        )
+    check_images(images, labels)
+    check_positive(epsilon=epsilon, step=step, steps=steps, restarts=restarts)
