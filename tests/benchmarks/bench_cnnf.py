@@ -3,13 +3,18 @@
     python tests/benchmarks/bench_cnnf.py [--threads N] [--batch N]
 
 Everything runs in turns in one process; the fastest of the runs counts, because what is slower was
-waiting for somebody else. Two questions:
+waiting for somebody else. Three questions:
 
 inference   K = 1 against K = 0. One feedback and one more pass take 2 x 14.10 M multiply-adds on
             top of the first pass's 17.83 M, a ratio of 2.58. Target: at most 1.15 times that.
 training    one step of the reconstruction and classification loss, K = 1, against the same network
             written straight from its description (tests/models/by_the_book.py), and against K = 0,
             in float32 and, for ours, in bfloat16.
+recipe      one whole step of the adversarial recipe, PGD-7 on the first pass included, K = 1
+            against K = 0, over the ratio of their multiply-adds: forward and the gradient of the
+            images seven times each, then forward and both gradients of clean and attacked images.
+            Target: at most 1.15. The same for the project's own training to restore, K = 2 down to
+            the pixels.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from sys import path as module_path
 
@@ -30,11 +36,27 @@ module_path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.models.by_the_book import Book
 from zoo.models.cnnf import CNNF
-from zoo.training.adversarial import AdversarialSettings, objective
+from zoo.training import restoring
+from zoo.training.adversarial import AdversarialSettings, attack, objective
 
 FIRST_PASS, LOOP = 17.83, 14.10
 OPERATIONS = (FIRST_PASS + 2 * LOOP) / FIRST_PASS
 """Multiply-adds of K = 1 over those of K = 0."""
+
+
+PIXELS = 17.83
+"""Multiply-adds of one feedback to the pixels, and of one further pass from there."""
+
+
+def recipe_operations(iterations: int) -> float:
+    """Multiply-adds of one image's step of the adversarial recipe, in millions."""
+    attack = 7 * 2 * FIRST_PASS
+    return attack + 2 * 3 * (FIRST_PASS + 2 * LOOP * iterations)
+
+
+def restoring_operations(iterations: int) -> float:
+    """Multiply-adds of one image's step of the training to restore, in millions."""
+    return 3 * (FIRST_PASS + 2 * PIXELS * iterations)
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
@@ -84,6 +106,31 @@ def book_step(model: CNNF, images: Tensor, labels: Tensor) -> None:
     loss.backward()
 
 
+def recipe_step(model: CNNF, images: Tensor, labels: Tensor, iterations: int) -> None:
+    """Loss and gradients of one batch as the adversarial recipe computes them, in bfloat16."""
+    settings = AdversarialSettings(iterations=iterations, precision="bfloat16")
+    hard = attack(model, images, images, labels, settings)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = objective(model, images, hard, labels, settings)
+    model.zero_grad()
+    loss.backward()
+
+
+def restoring_step(model: CNNF, images: Tensor, labels: Tensor, iterations: int) -> None:
+    """Loss and gradients of one batch as the training to restore computes them, in bfloat16."""
+    settings = restoring.RestoringSettings(iterations=iterations)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = restoring.objective(model, images, images, labels, settings)
+    model.zero_grad()
+    loss.backward()
+
+
+def show_over_operations(times: Mapping[str, list[float]], operations: float) -> None:
+    looped, plain = (min(took) for took in times.values())
+    ratio = looped / plain
+    print(f"operations {operations:.2f} x; time over operations {ratio / operations:.2f}\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -121,6 +168,31 @@ def main() -> None:
         max(3, options.runs // 2),
     )
     show(times, "step by the book, float32")
+
+    batch, target = images[:64], labels[:64]
+    names = ["adversarial step, K = 1", "adversarial step, K = 0"]
+    times = interleaved(
+        {
+            name: partial(recipe_step, model, batch, target, k)
+            for name, k in zip(names, (1, 0), strict=True)
+        },
+        options.runs,
+    )
+    print()
+    show(times, names[1])
+    show_over_operations(times, recipe_operations(1) / recipe_operations(0))
+
+    to_pixels = CNNF(feedback_to=0, damping=0.3)
+    names = ["restoring step, K = 2", "restoring step, K = 0"]
+    times = interleaved(
+        {
+            name: partial(restoring_step, to_pixels, batch, target, k)
+            for name, k in zip(names, (2, 0), strict=True)
+        },
+        options.runs,
+    )
+    show(times, names[1])
+    show_over_operations(times, restoring_operations(2) / restoring_operations(0))
 
 
 if __name__ == "__main__":

@@ -103,10 +103,16 @@ def test_settings_out_of_range_are_refused_before_anything_starts(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cnn_robust", "cnnf_cifar"])
-def test_smoke_run_exports_a_card_that_loads_and_verifies(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [("cnn_robust", "smoke"), ("cnnf_cifar", "smoke"), ("cnnf_robust", "restoring-smoke")],
+)
+def test_smoke_run_exports_a_card_that_loads_and_verifies(
+    name: str, preset: str, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
-    run_here(name, "--smoke", "--images", "16", "--batch-size", "8", "--out", str(out))
+    few = ("--images", "16", "--batch-size", "8")
+    run_here(name, "--preset", preset, *few, "--out", str(out))
     assert record(out)["status"] == "done"
     where = f"local-dir:{out / 'card'}"
     tag = "#smoke" if registry.cards()[name.replace("_", "-")].default != "smoke" else ""
@@ -114,6 +120,21 @@ def test_smoke_run_exports_a_card_that_loads_and_verifies(name: str, tmp_path: P
     with torch.no_grad():
         assert model(torch.rand(2, *model.image_shape)).shape == (2, 10)
     assert zoo.verify(where + tag, metrics=True).ok
+
+
+@pytest.mark.parametrize(("looped", "plain"), [("restoring", "corrupted"), ("clean", "clean")])
+def test_the_baseline_of_every_training_differs_in_nothing_but_the_loop(
+    looped: str, plain: str
+) -> None:
+    loop = {"iterations", "feedback_to", "damping", "reconstruction_weight", "tag"}
+    settings = [
+        runpy.run_path(str(script(name)))["PRESETS"][preset]
+        for name, preset in (("cnnf_robust", looped), ("cnn_robust", plain))
+    ]
+    both = [{k: v for k, v in each.items() if k not in loop} for each in settings]
+    assert both[0] == both[1]
+    assert settings[0]["iterations"] > 0
+    assert "iterations" not in settings[1]  # its default is 0
 
 
 @pytest.mark.slow

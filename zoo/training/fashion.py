@@ -23,6 +23,7 @@ SAMPLE = "fashion-mnist-sample"
 KINDS = ("noise", "blur", "occlusion")
 CORRUPTED = [f"accuracy-{kind}-{severity}" for kind in KINDS for severity in (1, 2, 3, 4, 5)]
 OTHER_KINDS = [f"accuracy-{kind}-3" for kind in data.CORRUPTIONS if kind not in KINDS]
+RESTORED = [f"restoration-{kind}-{severity}" for kind in KINDS for severity in (3, 4, 5)]
 
 Line = tuple[str, int, str]
 """Data set, number of its first test images, metric."""
@@ -85,15 +86,25 @@ def train_on_fashion_mnist(config: FashionSettings, run: Run, *, card: str) -> N
     fit(model, source, config, run)
     usual = read_card(cards_folder() / card).config
     changes = {name: value for name, value in arguments.items() if usual.get(name, value) != value}
-    finish(model, config, run, card=card, lines=_lines(smoke=smoke), changes=changes)
+    finish(model, config, run, card=card, lines=_lines(config, smoke=smoke), changes=changes)
 
 
-def _lines(*, smoke: bool) -> list[Line]:
+def _lines(config: FashionSettings, *, smoke: bool) -> list[Line]:
     """What the card will say, the headline first."""
+    restores = config.iterations > 0 and config.feedback_to == 0
     if smoke:
-        metrics = ["accuracy", *CORRUPTED[::5]]
+        metrics = ["accuracy", *CORRUPTED[::5], *(RESTORED[::3] if restores else [])]
         return [(SAMPLE, 100, metric) for metric in metrics]
-    lines = [("fashion-mnist", 10_000, "accuracy")]
-    metrics = ["accuracy", *CORRUPTED, *OTHER_KINDS]
-    metrics.append("accuracy-pgd40")
-    return lines + [(SAMPLE, 1_000, metric) for metric in metrics]
+    full, metrics = ["accuracy"], ["accuracy", *CORRUPTED, *OTHER_KINDS]
+    if config.iterations:
+        metrics.append("accuracy-first-pass")
+    if restores:
+        full += RESTORED
+        metrics += RESTORED
+    # Without attacks in the training there is little to count, and the loop to the pixels is dear.
+    attacked = 1_000 if config.method == "adversarial" else 200
+    return [
+        *(("fashion-mnist", 10_000, metric) for metric in full),
+        *((SAMPLE, 1_000, metric) for metric in metrics),
+        (SAMPLE, attacked, "accuracy-pgd40"),
+    ]

@@ -125,7 +125,7 @@ def finish(
     lines: Sequence[tuple[str, int, str]],
     changes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Measure the model as it will be stored, in half precision, and export its card folder.
+    """Measure the model as it will be stored, as int8, and export its card folder.
 
     Args:
         card: name of the card.
@@ -136,13 +136,13 @@ def finish(
         return
     command = f"zoo verify {card}.{config.tag} --metrics"
     blank = [Metric(dataset, "test", metric, 0.0, n, command) for dataset, n, metric in lines]
-    final, metrics = rounded(model, "float16"), []
+    final, metrics = rounded(model, "int8"), []
     with Progress(len(blank), title=f"{card} measure") as progress:
         for line in blank:
             metrics.append(measured(line, final, config.data))
             progress.advance({line.metric: metrics[-1].value})
     run.record(metrics={f"{each.dataset} {each.metric}": each.value for each in metrics})
-    export(run, model, card=card, tag=config.tag, metrics=metrics, dtype="float16", config=changes)
+    export(run, model, card=card, tag=config.tag, metrics=metrics, dtype="int8", config=changes)
 
 
 def mean_square(x: Tensor) -> Tensor:
