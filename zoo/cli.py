@@ -1,4 +1,4 @@
-"""The command `zoo`: list, info, fetch, verify, demo and publish.
+"""The command `zoo`: list, info, fetch, verify, audit, demo and publish.
 
 Every command is a function from the parsed arguments to the exit code. What it needs is imported
 when it runs, so that listing the zoo and a misspelt name never wait for torch.
@@ -116,6 +116,29 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else FAILED
 
 
+def _audit(arguments: argparse.Namespace) -> int:
+    from zoo import _audit as room
+
+    found, path = room.run(
+        arguments.name,
+        {number: getattr(arguments, number) for number in room.DEFAULTS},
+        weights=arguments.weights,
+        baseline=arguments.baseline,
+        epsilon=arguments.epsilon,
+        dataset=arguments.dataset,
+        data=arguments.data,
+        out=arguments.out,
+        into_card=arguments.record,
+    )
+    if arguments.json:
+        _print_json(found.as_dict())
+    else:
+        from zoo._audit_tables import show_audit
+
+        show_audit(found, path)
+    return 0
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     from zoo.demo import run
 
@@ -150,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"zoo {zoo.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
-    for add in (_add_list, _add_info, _add_fetch, _add_verify, _add_demo, _add_publish):
+    for add in (_add_list, _add_info, _add_fetch, _add_verify, _add_audit, _add_demo, _add_publish):
         add(commands)
     return parser
 
@@ -204,9 +227,45 @@ def _add_verify(commands: Commands) -> None:
     )
     _name_argument(parser)
     parser.add_argument("--metrics", action="store_true", help="measure the metrics again")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of the data sets (default: $ZOO_DATA)"
+    _data_option(parser)
+    _json_option(parser)
+
+
+def _add_audit(commands: Commands) -> None:
+    from zoo._audit import DATASET, DEFAULTS
+
+    parser = _command(
+        commands,
+        _audit,
+        "attack an image classifier in many ways and count what it withstands",
+        "zoo audit cnnf-robust --baseline cnn-robust",
+        "zoo audit cnnf-robust --images 100 --steps 20 --queries 200 --small 50",
+        "zoo audit cnnf-robust --weights runs/a/model.safetensors --out audits/a",
+        "zoo audit cnnf-robust --baseline cnn-robust --record",
     )
+    _name_argument(parser)
+    texts = {
+        "images": "test images, from the first on",
+        "steps": "gradient steps of APGD",
+        "queries": "queries of the Square attack",
+        "small": "images of the expensive checks and of the curve",
+        "seed": "of all random draws",
+        "batch_size": "images that are attacked together",
+    }
+    for name, default in DEFAULTS.items():
+        text = f"{texts[name]} (default: {default})"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=int, default=default, metavar="N", help=text
+        )
+    text = "radius of the attacks, images being in [0, 1] (default: usual for the data set)"
+    parser.add_argument("--epsilon", type=float, metavar="E", help=text)
+    parser.add_argument("--baseline", metavar="NAME", help="also try images made against this one")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of a run of your own")
+    parser.add_argument("--dataset", default=DATASET, help=f"default: {DATASET}")
+    _data_option(parser)
+    text = "folder to write, and to go on from (default: zoo-audit/<name>)"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--record", action="store_true", help="write the result into the card")
     _json_option(parser)
 
 
@@ -272,6 +331,12 @@ def _texts(text: str, examples: Sequence[str]) -> dict[str, Any]:
 def _name_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", help="name or name.tag, hf-hub:org/name@<revision>[#tag], local-dir:/path[#tag]"
+    )
+
+
+def _data_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of the data sets (default: $ZOO_DATA)"
     )
 
 
