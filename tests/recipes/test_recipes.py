@@ -88,6 +88,7 @@ def test_the_defaults_are_the_released_settings() -> None:
         ("--iterations", "-1", "at least 0"),
         ("--reconstruction-weight", "-0.5", "at least 0"),
         ("--precision", "float16", "bfloat16"),
+        ("--method", "restoring", "must be 0"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_anything_starts(

@@ -14,7 +14,7 @@ from zoo.training.adversarial import AdversarialSettings
 from zoo.training.feedback import finish
 from zoo.training.restoring import RestoringSettings
 from zoo.training.run import Run
-from zoo.training.settings import option
+from zoo.training.settings import SettingsError, option
 
 __all__ = ["PRESETS", "FashionSettings", "train_on_fashion_mnist"]
 
@@ -68,6 +68,14 @@ class FashionSettings(RestoringSettings, AdversarialSettings):
     dataset: Literal["fashion-mnist", "fashion-mnist-sample"] = option(
         "fashion-mnist", "what to train on; the sample is for smoke runs"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method == "restoring" and self.iterations and self.feedback_to:
+            raise SettingsError(
+                "method: restoring trains the feedback to the pixels, "
+                f"so feedback_to must be 0; found {self.feedback_to}"
+            )
 
 
 def train_on_fashion_mnist(config: FashionSettings, run: Run, *, card: str) -> None:
