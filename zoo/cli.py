@@ -142,7 +142,9 @@ def _audit(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from zoo.demo import run
 
-    run(arguments.out, images=arguments.images, seed=arguments.seed, sample=arguments.sample)
+    options = vars(arguments)
+    names = ("images", "seed", "sample", "attacked", "kinds")
+    run(arguments.out, **{name: options[name] for name in names if options[name] is not None})
     return 0
 
 
@@ -273,9 +275,10 @@ def _add_demo(commands: Commands) -> None:
     parser = _command(
         commands,
         _demo,
-        "show how CNN-F and a plain CNN see corrupted images: a page and a table",
+        "show what CNN-F and a plain CNN make of corrupted and attacked images",
         "zoo demo",
         "zoo demo --out /tmp/demo --images 12 --seed 1",
+        "zoo demo --kinds noise blur --sample 1000 --attacked 0",
     )
     parser.add_argument(
         "--out",
@@ -286,13 +289,20 @@ def _add_demo(commands: Commands) -> None:
     )
     numbers = {
         "images": (8, "images on show"),
-        "seed": (0, "chooses the images and the random part of their corruption"),
-        "sample": (1000, "bundled test images that are scored"),
+        "seed": (0, "chooses the images, the random part of corruptions, the start of attacks"),
+        "sample": (300, "bundled test images that are scored, at most 1000"),
+        "attacked": (100, "of them that are attacked, 0 for none"),
     }
     for name, (default, text) in numbers.items():
         parser.add_argument(
             f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: {default})"
         )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        metavar="KIND",
+        help="kinds of corruption (default: noise blur occlusion)",
+    )
 
 
 def _add_publish(commands: Commands) -> None:

@@ -1,8 +1,10 @@
-"""The demo: CNN-F and its plain twin look at corrupted images.
+"""The demo: what the feedback of CNN-F does to corrupted images, beside its plain twin.
 
 >>> from zoo import demo
 >>> demo.run("zoo-demo").index
 PosixPath('zoo-demo/index.html')
+
+The same pictures for model cards: `python -m zoo.demo.pictures --out DIR`.
 """
 
 from zoo.demo.build import DemoError, DemoResult, run

@@ -12,17 +12,46 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from zoo.data import CORRUPTIONS
 from zoo.data.fashion_mnist import fashion_mnist_sample
 from zoo.data.images import ImageDataset
-from zoo.demo.page import MARKER, write_page
-from zoo.demo.scenes import KINDS, SEVERITIES, Scene, Score, choose, in_percent, scenes, scores
+from zoo.demo import curves
+from zoo.demo.measure import (
+    EPSILONS,
+    SEVERITIES,
+    Attack,
+    Comparison,
+    Scene,
+    Score,
+    attack,
+    choose,
+    in_percent,
+    observe,
+)
+from zoo.demo.networks import ADVERSARIAL, RESTORING, Pair, pretrained
+from zoo.demo.page import MARKER, Findings, write_page
 from zoo.demo.sheet import draw_sheet
 from zoo.errors import ZooError
 
-__all__ = ["DemoError", "DemoResult", "run"]
+__all__ = [
+    "KINDS",
+    "DemoError",
+    "DemoResult",
+    "Measured",
+    "check_settings",
+    "draw_curves",
+    "measure",
+    "run",
+    "write_curves",
+]
 
 PAGE = "index.html"
-NAMES = {"cnnf": "cnnf-robust", "cnn": "cnn-robust"}
+CURVES = ("severity", "errors", "epsilon")
+KINDS = ("noise", "blur", "occlusion")
+"""Kinds of corruption that are shown unless others are asked for."""
+SHEET_SEVERITIES = (3, 4, 5)
+SHEET_IMAGES = 4
+"""At most so many of the images on show stand on a sheet for each severity."""
 
 
 class DemoError(ZooError, ValueError):
@@ -36,8 +65,19 @@ class DemoResult:
     folder: Path
     index: Path
     sheets: tuple[Path, ...]
+    curves: tuple[Path, ...]
     scores: tuple[Score, ...]
+    attacks: tuple[Attack, ...]
     seconds: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of every condition, clean first; the images on show in the others; attacks."""
+
+    scores: tuple[Score, ...]
+    scenes: tuple[Scene, ...]
+    attacks: tuple[Attack, ...]
 
 
 def run(
@@ -45,86 +85,165 @@ def run(
     *,
     images: int = 8,
     seed: int = 0,
-    sample: int = 1000,
+    sample: int = 300,
+    attacked: int = 100,
+    kinds: Sequence[str] = KINDS,
     models: Mapping[str, Any] | None = None,
     console: Console | None = None,
 ) -> DemoResult:
-    """Show how CNN-F and the plain CNN take noise, blur and occlusion; CPU, no network.
+    """Show what the feedback of CNN-F does to corrupted images and attacks; CPU, no network.
 
-    Writes a PNG sheet for every corruption and `index.html`, which needs no other file, and prints
-    the accuracies. The folder appears when all is done; a demo that is there is replaced.
+    Writes a PNG sheet for every kind of corruption, the curves, and `index.html`, which needs no
+    other file, and prints the accuracies. The folder appears when all is done; a demo that is there
+    is replaced.
 
     Args:
         out: Folder to write.
         images: Number of images on show, drawn by `seed`.
-        seed: Chooses the images and the random part of their corruption.
+        seed: Chooses the images, the random part of their corruption and the start of attacks.
         sample: Number of bundled test images, from the first on, that are used and scored.
-        models: Networks to show instead of the pretrained ones, as "cnnf" and "cnn".
+        attacked: Number of them, from the first on, that are attacked; 0 leaves the attacks out.
+        kinds: Kinds of corruption, keys of `zoo.data.CORRUPTIONS`.
+        models: Networks to show and to attack instead of the pretrained ones, as "cnnf" and "cnn".
         console: Where to print; default the standard output.
 
     Raises:
-        DemoError: `out` holds something else than a demo, or a number is out of range.
+        DemoError: `out` holds something else than a demo, or a setting is out of range.
         WeightsError: the pretrained weights are missing or damaged.
         DataError: the bundled images are damaged.
     """
     began = time.monotonic()
     out, console = Path(out).expanduser().resolve(), console or Console()
     dataset = fashion_mnist_sample()
-    for name, value, most in (("sample", sample, len(dataset)), ("images", images, sample)):
-        if not 1 <= value <= most:
-            raise DemoError(f"{name} must be 1 to {most}, found {value}")
+    check_settings(len(dataset), images, sample, attacked, kinds)
     dataset = dataset.head(sample)
     with _workspace(out) as folder:
-        pair, names = _networks(models)
+        pair = Pair.given(models) if models is not None else pretrained(RESTORING)
+        foe = pair if models is not None else pretrained(ADVERSARIAL)
         shown = choose(dataset, images, seed)
-        drawn, rows = _measure(pair["cnnf"], pair["cnn"], dataset, shown, seed)
-        for scene in drawn:
-            draw_sheet(scene, dataset.classes).save(folder / f"{scene.name}.png", optimize=True)
+        measured = measure(pair, foe, dataset, shown, kinds, attacked, seed)
+        sheets = _draw_sheets(folder, measured, dataset.classes)
+        light, dark = (draw_curves(measured, theme) for theme in (curves.LIGHT, curves.DARK))
+        drawn = write_curves(folder, light)
         origin = (
-            f"{names}; the first {sample:,} test images of Fashion-MNIST; seed {seed}. "
-            "The images on show are drawn at random, not picked."
+            f"{_capital(pair.names)}; the first {sample:,} test images of Fashion-MNIST; seed "
+            f"{seed}. The images on show are drawn at random, not picked."
         )
-        page = write_page(drawn, rows, dataset.classes, origin)
+        page = write_page(
+            Findings(
+                measured.scenes,
+                measured.scores,
+                measured.attacks,
+                light,
+                dark,
+                dataset.classes,
+                origin,
+                f"{_capital(foe.names)}; the first {attacked:,} test images of Fashion-MNIST.",
+            )
+        )
         (folder / PAGE).write_text(page, encoding="utf-8")
     result = DemoResult(
         folder=out,
         index=out / PAGE,
-        sheets=tuple(out / f"{scene.name}.png" for scene in drawn),
-        scores=tuple(rows),
+        sheets=tuple(out / path.name for path in sheets),
+        curves=tuple(out / path.name for path in drawn),
+        scores=measured.scores,
+        attacks=measured.attacks,
         seconds=time.monotonic() - began,
     )
     _report(result, console)
     return result
 
 
-def _networks(models: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], str]:
-    """Both networks, and in words what they are."""
-    if models is not None:
-        return models, "Networks given by the caller"
-    from zoo.factory import create
-    from zoo.registry import find
+def check_settings(
+    available: int, images: int, sample: int, attacked: int, kinds: Sequence[str]
+) -> None:
+    """Refuse numbers out of range, and kinds of corruption that do not exist.
 
-    names = [f"{name}.{find(name)[1]}" for name in NAMES.values()]
-    pair = {key: create(name, pretrained=True) for key, name in NAMES.items()}
-    return pair, f"{' and '.join(names)} with their bundled weights"
+    Raises:
+        DemoError: a setting is out of range.
+    """
+    numbers = (
+        ("sample", sample, 1, available),
+        ("images", images, 1, sample),
+        ("attacked", attacked, 0, sample),
+    )
+    for name, value, least, most in numbers:
+        if not least <= value <= most:
+            raise DemoError(f"{name} must be {least} to {most}, found {value}")
+    unknown = [kind for kind in kinds if kind not in CORRUPTIONS]
+    if unknown or not kinds or len(set(kinds)) < len(kinds):
+        raise DemoError(
+            f"kinds must be some of {', '.join(CORRUPTIONS)}, each once; found "
+            f"{', '.join(kinds) or 'none'}"
+        )
 
 
-def _measure(
-    cnnf: Any, cnn: Any, dataset: ImageDataset, shown: Sequence[int], seed: int
-) -> tuple[list[Scene], list[Score]]:
-    parts = len(KINDS) * len(SEVERITIES)
+def measure(
+    pair: Pair,
+    foe: Pair,
+    dataset: ImageDataset,
+    shown: Sequence[int],
+    kinds: Sequence[str],
+    attacked: int,
+    seed: int,
+) -> Measured:
+    """Corrupt and score the whole data set with `pair`, attack its head with `foe`."""
+    scores, scenes, attacks = [], [], []
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        rendering = bar.add_task("rendering", total=parts)
-        measuring = bar.add_task("measuring accuracy", total=parts + 1)
-        drawn = []
-        for scene in scenes(cnnf, cnn, dataset, shown, seed):
-            drawn.append(scene)
-            bar.advance(rendering)
-        rows = []
-        for row in scores(cnnf, cnn, dataset, seed):
-            rows.append(row)
-            bar.advance(measuring)
-    return drawn, rows
+        corrupting = bar.add_task("corruptions", total=1 + len(kinds) * len(SEVERITIES))
+        attacking = bar.add_task("attacks", total=len(EPSILONS)) if attacked else None
+        for scene in observe(pair, dataset, kinds, seed):
+            scores.append(scene.score())
+            if scene.severity:
+                scenes.append(scene.take(shown))
+            bar.advance(corrupting)
+        if attacking is not None:
+            for row in attack(foe, dataset.head(attacked), seed):
+                attacks.append(row)
+                bar.advance(attacking)
+    return Measured(tuple(scores), tuple(scenes), tuple(attacks))
+
+
+def draw_curves(measured: Measured, theme: curves.Theme = curves.LIGHT) -> dict[str, bytes]:
+    """The curves as PNG; without attacks there is no curve of them."""
+    severity, errors, epsilon = CURVES
+    figures = {
+        severity: curves.draw_severity(measured.scores, theme),
+        errors: curves.draw_errors(measured.scores, theme),
+    }
+    if measured.attacks:
+        figures[epsilon] = curves.draw_epsilon(measured.attacks, theme)
+    return {name: curves.to_png(figure) for name, figure in figures.items()}
+
+
+def write_curves(folder: Path, drawn: Mapping[str, bytes]) -> list[Path]:
+    """Write what `draw_curves` returns into the folder."""
+    paths = [folder / f"{name}.png" for name in drawn]
+    for path, content in zip(paths, drawn.values(), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def _draw_sheets(folder: Path, measured: Measured, classes: Sequence[str]) -> list[Path]:
+    """Write a sheet for each kind."""
+    # The clean score has no scene.
+    pairs = list(zip(measured.scenes, measured.scores[1:], strict=True))
+    paths = []
+    for kind in dict.fromkeys(scene.kind for scene in measured.scenes):
+        drawn = [p for p in pairs if p[0].kind == kind and p[0].severity in SHEET_SEVERITIES]
+        few = range(min(SHEET_IMAGES, len(drawn[0][0].labels)))
+        sheet = draw_sheet(
+            [scene.take(few) for scene, _ in drawn], [score for _, score in drawn], classes
+        )
+        paths.append(folder / f"{kind}.png")
+        sheet.save(paths[-1], optimize=True)
+    return paths
+
+
+def _capital(text: str) -> str:
+    """A sentence begins with a capital, but the name of a model is written as it is."""
+    return text if "." in text.split()[0] else f"{text[0].upper()}{text[1:]}"
 
 
 @contextmanager
@@ -153,7 +272,7 @@ def _check_replaceable(out: Path) -> None:
     if not out.is_dir():
         raise DemoError(f"{out} is not a folder; choose another with --out")
     page = out / PAGE
-    names = {PAGE, *(f"{kind}-{severity}.png" for kind in KINDS for severity in SEVERITIES)}
+    names = {PAGE, *(f"{name}.png" for name in (*CURVES, *CORRUPTIONS))}
     found = {path.name for path in out.iterdir()}
     others = sorted(found - names)
     if found and (others or not page.is_file() or MARKER not in page.read_text("utf-8", "replace")):
@@ -162,24 +281,26 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _report(result: DemoResult, console: Console) -> None:
-    console.print(_table(result.scores))
-    console.print(f"{len(result.sheets)} sheets and a page in {result.seconds:.0f} s:")
+    n = result.scores[0].accuracy.n
+    title = f"Accuracy on {n:,} test images, percent ± standard error"
+    console.print(_table(title, "images", [(row.condition, row.accuracy) for row in result.scores]))
+    if result.attacks:
+        title = f"Accuracy under PGD on {result.attacks[0].accuracy.n:,} test images"
+        rows = [(f"epsilon {row.epsilon:g}", row.accuracy) for row in result.attacks]
+        console.print(_table(title, "attack", rows))
+    count = len(result.sheets) + len(result.curves)
+    console.print(f"{count} pictures and a page in {result.seconds:.0f} s:")
     # A path is printed as it is: never wrapped, coloured or taken for markup.
     console.print(str(result.index), soft_wrap=True, markup=False, highlight=False)
 
 
-def _table(rows: Sequence[Score]) -> Table:
-    table = Table(title=f"Accuracy on {rows[0].n:,} test images, percent ± standard error")
-    table.add_column("images")
-    for title in ("plain CNN", "CNN-F", "difference"):
-        table.add_column(title, justify="right", no_wrap=True)
+def _table(title: str, first: str, rows: Sequence[tuple[str, Comparison]]) -> Table:
+    table = Table(title=title)
+    table.add_column(first)
+    for column in ("plain CNN", "CNN-F", "difference"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
-    for row in rows:
-        table.add_row(
-            row.condition,
-            in_percent(row.cnn, row.n),
-            in_percent(row.cnnf, row.n),
-            row.difference,
-            row.verdict,
-        )
+    for name, row in rows:
+        cells = (in_percent(row.cnn, row.n), in_percent(row.cnnf, row.n))
+        table.add_row(name, *cells, row.difference, row.verdict)
     return table

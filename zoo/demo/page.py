@@ -2,78 +2,67 @@
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from torch import Tensor
 
-from zoo.demo.scenes import ITERATIONS, Scene, Score, in_percent
+from zoo.demo.measure import STEPS, Attack, Comparison, Scene, Score, in_percent, strength
 from zoo.demo.sheet import to_png
+from zoo.demo.style import STYLE
+from zoo.demo.words import about_accuracy, about_attacks, about_errors, columns, in_words
 
-__all__ = ["MARKER", "write_page"]
+__all__ = ["MARKER", "Findings", "write_page"]
 
 MARKER = '<meta name="generator" content="structured-zoo demo">'
 """Tells a page of the demo from any other."""
 
-TITLES = {"noise": "Noise", "blur": "Blur", "occlusion": "Occlusion"}
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --paper: #fff; --card: #f6f8fa;
-  --line: #d1d9e0; --right: #1a7f37; --wrong: #cf222e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --paper: #0d1117;
-  --card: #151b23; --line: #3d444d; --right: #3fb950; --wrong: #ff7b72; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1rem 4rem; max-width: 60rem; color: var(--ink);
-  background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .75rem; }
-h2 { font-size: 1.3rem; margin: 2.5rem 0 .75rem; }
-p { max-width: 46rem; }
-.note { color: var(--soft); font-size: .875rem; }
-.right { color: var(--right); }
-.wrong { color: var(--wrong); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: .3rem 1rem .3rem 0; text-align: left; border-bottom: 1px solid var(--line); }
-details { background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
-  margin: .75rem 0; padding: .75rem 1rem; }
-summary { cursor: pointer; font-weight: 600; }
-.row { display: grid; grid-template-columns: 6.5rem minmax(0, 27rem) 1fr; gap: .25rem 1rem;
-  align-items: center; padding: .4rem 0; border-top: 1px solid var(--line); }
-.row.head { border-top: 0; color: var(--soft); align-items: end; }
-.row.head span { font-size: .78rem; }
-.tiles { display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: .4rem; }
-.tiles img { display: block; width: 100%; image-rendering: pixelated; border-radius: .2rem; }
-.said { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; font-size: .9rem; }
-@media (max-width: 44rem) {
-  .row { grid-template-columns: 1fr; }
-  .row.head span { font-size: .66rem; }
-  .row.head .said, .row.head > :first-child { display: none; }
-  .said span::before { content: attr(data-who) ": "; color: var(--soft); }
-}
-"""
+OPEN = 4
+"""The severity whose images are not folded away."""
 
 INTRODUCTION = (
-    "Each row is one real test image of Fashion-MNIST: clean, corrupted, and as the feedback of "
-    "CNN-F renders the corrupted one in its first, second and third pass. "
-    "The feedback starts from the network's own class scores and runs its weights backwards, so it "
-    "shows what the network takes the image to be; it is never given the clean image. "
-    "On the right stands what the plain CNN and CNN-F say about the corrupted image: "
+    "CNN-F is a CNN that also runs backwards: from its own class scores it generates what it takes "
+    "the input to be, looks again, and so on. Each row of pictures is one real test image of "
+    "Fashion-MNIST: clean, corrupted, and as each feedback renders the corrupted one; feedback 1 "
+    "starts from the first pass. The network is never given the clean image. On the right stands "
+    "what a plain CNN of the same size and CNN-F say about the corrupted image: "
     '<span class="right">✓ green where right</span>, <span class="wrong">✗ red where wrong</span>.'
 )
 
 
-def write_page(
-    scenes: Sequence[Scene], scores: Sequence[Score], classes: Sequence[str], origin: str
-) -> str:
-    """The whole page.
+@dataclass(frozen=True)
+class Findings:
+    """All that a page shows.
 
     Args:
-        scenes: In the order in which they are shown, all severities of a kind in a row.
-        scores: Rows of the table of accuracies.
+        scenes: The images on show, all severities of a kind in a row; none of them clean.
+        scores: The clean one first, then one for each scene, measured on the whole sample.
+        attacks: In order of epsilon; may be empty.
+        light: PNG of the curves "severity", "errors" and, if there are attacks, "epsilon".
+        dark: The same for a dark page.
         classes: Name of each label.
         origin: One sentence: which networks and images these are.
+        attacked: The same for the attacks.
     """
-    kinds = [_kind(kind, list(group), classes) for kind, group in groupby(scenes, lambda s: s.kind)]
+
+    scenes: Sequence[Scene]
+    scores: Sequence[Score]
+    attacks: Sequence[Attack]
+    light: Mapping[str, bytes]
+    dark: Mapping[str, bytes]
+    classes: Sequence[str]
+    origin: str
+    attacked: str
+
+
+def write_page(findings: Findings) -> str:
+    """The whole page."""
+    pairs = list(zip(findings.scenes, findings.scores[1:], strict=True))
+    kinds = [
+        _kind(kind, list(group), findings.classes)
+        for kind, group in groupby(pairs, lambda pair: pair[0].kind)
+    ]
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -86,79 +75,119 @@ def write_page(
 <body>
 <h1>CNN-F looks at corrupted images</h1>
 <p>{INTRODUCTION}</p>
-<p class="note">{html.escape(origin)}</p>
-<h2>Accuracy</h2>
-{_table(scores)}
+<p class="note">{html.escape(findings.origin)}</p>
+{_accuracy(findings)}
+{_restoration(findings)}
+{_attacks(findings) if findings.attacks else ""}
 {"".join(kinds)}
 </body>
 </html>
 """
 
 
-def _table(scores: Sequence[Score]) -> str:
-    rows = "\n".join(
-        f"<tr><td>{html.escape(score.condition)}</td>"
-        f"<td>{in_percent(score.cnn, score.n)}</td>"
-        f"<td>{in_percent(score.cnnf, score.n)}</td>"
-        f"<td>{score.difference}</td>"
-        f"<td>{score.verdict}</td></tr>"
-        for score in scores
+def _accuracy(findings: Findings) -> str:
+    scores = findings.scores
+    rows = [(score.condition, score.accuracy) for score in scores]
+    return f"""<h2>Accuracy</h2>
+<p>{about_accuracy(scores)}</p>
+{_figure(findings, "severity", "Accuracy of both networks over the severity of each corruption")}
+<p class="note">Percent right of {scores[0].accuracy.n:,} test images, ± one standard error. \
+The difference is taken image by image, and is called clear from two standard errors on; of \
+twenty such comparisons between equals about one looks clear by chance. It is between these two \
+networks: each was trained once, and another seed may order them otherwise.</p>
+<details><summary>The numbers</summary>
+{_table("images", rows)}
+</details>"""
+
+
+def _restoration(findings: Findings) -> str:
+    scores = findings.scores
+    return f"""<h2>Restoration</h2>
+<p>{about_errors(scores)}</p>
+{_figure(findings, "errors", "Squared error of each feedback over the severity of corruption")}
+<p class="note">Mean squared error to the clean image, on {scores[0].accuracy.n:,} test images, \
+as a multiple of that of the corrupted image: below 1 the feedback is nearer to clean.</p>"""
+
+
+def _attacks(findings: Findings) -> str:
+    attacks = findings.attacks
+    rows = [(f"epsilon {attack.epsilon:g}", attack.accuracy) for attack in attacks]
+    return f"""<h2>Under attack</h2>
+<p>{about_attacks(attacks)}</p>
+{_figure(findings, "epsilon", "Accuracy of both networks over the radius of the attack")}
+<p class="note">{html.escape(findings.attacked)} PGD with {STEPS} steps through all passes, from \
+one random start in the L∞ ball of that radius; ± one standard error. One attack gives an upper \
+bound on the accuracy that is left: a stronger one may find more.</p>
+<details><summary>The numbers</summary>
+{_table("attack", rows)}
+</details>"""
+
+
+def _figure(findings: Findings, name: str, description: str) -> str:
+    light, dark = (_encoded(curves[name]) for curves in (findings.light, findings.dark))
+    return f"""<div class="wide"><picture>
+<source srcset="{dark}" media="(prefers-color-scheme: dark)">
+<img class="curve {name}" src="{light}" alt="{description}">
+</picture></div>"""
+
+
+def _table(title: str, rows: Sequence[tuple[str, Comparison]]) -> str:
+    body = "\n".join(
+        f"<tr><td>{html.escape(name)}</td>"
+        f"<td>{in_percent(row.cnn, row.n)}</td>"
+        f"<td>{in_percent(row.cnnf, row.n)}</td>"
+        f"<td>{row.difference}</td>"
+        f"<td>{row.verdict}</td></tr>"
+        for name, row in rows
     )
-    return f"""<p class="note">Percent right of {scores[0].n:,} test images, ± one standard error. \
-The difference is taken image by image, and is called clear from two standard errors on.
-It is between these two networks: each was trained once, and another seed may order them \
-otherwise.</p>
-<div class="wide"><table>
-<thead><tr><th>images</th><th>plain CNN</th><th>CNN-F</th><th>difference</th><th></th></tr></thead>
+    return f"""<div class="wide"><table>
+<thead><tr><th>{title}</th><th>plain CNN</th><th>CNN-F</th><th>difference</th><th></th></tr></thead>
 <tbody>
-{rows}
+{body}
 </tbody>
 </table></div>"""
 
 
-def _kind(kind: str, scenes: Sequence[Scene], classes: Sequence[str]) -> str:
-    first, *rest = scenes
-    parts = [_scene(first, classes, " open"), *(_scene(scene, classes, "") for scene in rest)]
-    return f"<h2>{TITLES[kind]}</h2>\n" + "\n".join(parts)
+def _kind(kind: str, pairs: Sequence[tuple[Scene, Score]], classes: Sequence[str]) -> str:
+    parts = (_scene(scene, score, classes) for scene, score in pairs)
+    return f"<h2>{html.escape(kind.capitalize())}</h2>\n" + "\n".join(parts)
 
 
-def _scene(scene: Scene, classes: Sequence[str], state: str) -> str:
-    titles = ["clean", "corrupted", *(f"feedback {k}" for k in ITERATIONS)]
+def _scene(scene: Scene, score: Score, classes: Sequence[str]) -> str:
+    titles = columns(len(scene.reconstructions))
     head = "".join(f"<span>{title}</span>" for title in titles)
     rows = "\n".join(_row(scene, index, classes) for index in range(len(scene.labels)))
-    return f"""<details{state}>
-<summary>Severity {scene.severity} ({html.escape(scene.strength)})</summary>
-<p class="note">{_caption(scene)}</p>
+    how = html.escape(strength(scene.kind, scene.severity))
+    return f"""<details{" open" if scene.severity == OPEN else ""}>
+<summary>Severity {scene.severity} <span class="how">{how}</span></summary>
+<p class="note">{_caption(score)}</p>
+<div style="--tiles: {len(titles)}">
 <div class="row head"><span></span><div class="tiles">{head}</div>
 <div class="said"><span>plain CNN</span><span>CNN-F</span></div></div>
 {rows}
+</div>
 </details>"""
 
 
-def _caption(scene: Scene) -> str:
-    """The errors as they were measured, and in plain words which are smaller than the input's."""
-    corrupted, *rendered = scene.errors
+def _caption(score: Score) -> str:
+    """The errors as they were measured, and in plain words what they are of the input's."""
+    corrupted, *rendered = score.errors
     listed = ", ".join(f"{error:.4f}" for error in rendered)
-    nearer = [str(k) for k, e in zip(ITERATIONS, rendered, strict=True) if e < corrupted]
-    verdict = (
-        f"Nearer to clean than the input: feedback {' and '.join(nearer)}."
-        if nearer
-        else "No feedback is nearer to clean than the input."
-    )
+    said = in_words(len(rendered), score.ratios[-1])
     return (
-        f"Mean squared error to the clean image, over these {len(scene.labels)} images: "
-        f"corrupted {corrupted:.4f}; feedback {listed}. {verdict}"
+        f"Mean squared error to the clean image, over {score.accuracy.n:,} images: corrupted "
+        f"{corrupted:.4f}; feedback {listed}: {said}."
     )
 
 
 def _row(scene: Scene, index: int, classes: Sequence[str]) -> str:
     label = int(scene.labels[index])
     name = html.escape(classes[label])
-    columns = {"clean": scene.clean, "corrupted": scene.corrupted}
-    columns |= {
-        f"feedback {k}": images for k, images in zip(ITERATIONS, scene.reconstructions, strict=True)
-    }
-    tiles = "".join(_tile(images[index], f"{name}, {how}") for how, images in columns.items())
+    shown = (scene.clean, scene.images, *scene.reconstructions)
+    tiles = "".join(
+        _tile(images[index], f"{name}, {title}")
+        for title, images in zip(columns(len(scene.reconstructions)), shown, strict=True)
+    )
     said = "".join(
         _said(int(predictions[index]), label, who, classes)
         for who, predictions in (("plain CNN", scene.cnn), ("CNN-F", scene.cnnf))
@@ -170,8 +199,11 @@ def _row(scene: Scene, index: int, classes: Sequence[str]) -> str:
 
 
 def _tile(image: Tensor, description: str) -> str:
-    encoded = base64.b64encode(to_png(image)).decode("ascii")
-    return f'<img src="data:image/png;base64,{encoded}" alt="{description}">'
+    return f'<img src="{_encoded(to_png(image))}" alt="{description}">'
+
+
+def _encoded(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
 
 
 def _said(prediction: int, label: int, who: str, classes: Sequence[str]) -> str:

@@ -1,25 +1,57 @@
-"""The demo's pictures: single images as PNG, and one sheet for each corruption."""
+"""The demo's pictures of images: a sheet for each corruption, and one overview of all."""
 
 import functools
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from zoo.demo.scenes import ITERATIONS, Scene
+from zoo.demo.measure import Scene, Score, strength
+from zoo.demo.words import columns, in_percent_more, in_words
 
-__all__ = ["draw_sheet", "to_png"]
+__all__ = ["draw_overview", "draw_sheet", "to_png"]
 
-SCALE = 3
-GAP = 10
+ZOOM = 2
+"""Pixels of the picture for each unit of the layout: sharp on screens of twice the resolution."""
+MAGNIFY = 3
+"""Units of the layout for each pixel of an image."""
+GAP = 8
 MARGIN = 24
-TEXT_WIDTH = 112
-HEADER = 92
-FOOTER = 46
+NAMES, SAID = 108, 104
+"""Width of the column of names on the left, and of each network's on the right."""
+HEADER = 96
+SECTION, ERRORS = 64, 40
+"""Height of a severity's heading above its rows, and of the errors below them."""
 
-INK, SOFT = "#1f2328", "#656d76"
+INK, SOFT, LINE = "#1f2328", "#59636e", "#d1d9e0"
 RIGHT, WRONG = "#1a7f37", "#cf222e"
+
+
+class Canvas:
+    """A white picture that is drawn in units of the layout."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.picture = Image.new("RGB", (ZOOM * width, ZOOM * height), "white")
+        self._draw = ImageDraw.Draw(self.picture)
+
+    def write(
+        self, x: float, y: float, text: str, size: int = 13, colour: str = INK, bold: bool = False
+    ) -> None:
+        """Text that begins at x, its baseline at y."""
+        self._draw.text((ZOOM * x, ZOOM * y), text, colour, _font(ZOOM * size, bold), anchor="ls")
+
+    def rule(self, y: float) -> None:
+        """A thin line from margin to margin."""
+        right = self.picture.width - ZOOM * MARGIN
+        self._draw.line((ZOOM * MARGIN, ZOOM * y, right, ZOOM * y), LINE, width=ZOOM)
+
+    def paste(self, x: int, y: int, image: Tensor) -> None:
+        """An image (C, H, W) in [0, 1], every pixel a square."""
+        tile = _to_pillow(image)
+        size = (ZOOM * MAGNIFY * tile.width, ZOOM * MAGNIFY * tile.height)
+        self.picture.paste(tile.resize(size, Image.Resampling.NEAREST), (ZOOM * x, ZOOM * y))
 
 
 def to_png(image: Tensor) -> bytes:
@@ -29,40 +61,101 @@ def to_png(image: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def draw_sheet(scene: Scene, classes: Sequence[str]) -> Image.Image:
-    """Rows are images; columns are clean, corrupted, each reconstruction and both predictions."""
-    columns = [scene.clean, scene.corrupted, *scene.reconstructions]
-    height, width = (SCALE * size for size in scene.clean.shape[2:])
-    lefts = [MARGIN + TEXT_WIDTH + index * (width + GAP) for index in range(len(columns))]
-    texts = [lefts[-1] + width + 2 * GAP + index * TEXT_WIDTH for index in range(2)]
-    bottom = HEADER + len(scene.labels) * (height + GAP)
-    sheet = Image.new("RGB", (texts[-1] + TEXT_WIDTH + MARGIN, bottom + FOOTER), "white")
-    draw = ImageDraw.Draw(sheet)
+def draw_sheet(
+    scenes: Sequence[Scene], scores: Sequence[Score], classes: Sequence[str]
+) -> Image.Image:
+    """One kind of corruption, a section for each severity, a row for each image.
 
-    _write(draw, (MARGIN, 20), f"{scene.kind}, severity {scene.severity}", INK, 22)
-    _write(draw, (MARGIN, 48), scene.strength, SOFT, 13)
-    titles = ["clean", "corrupted", *(f"feedback {k}" for k in ITERATIONS), "plain CNN", "CNN-F"]
-    for left, title in zip([*lefts, *texts], titles, strict=True):
-        _write(draw, (left, HEADER - 20), title, INK, 13)
+    Columns are clean, corrupted, each feedback's picture, and what both networks say.
 
-    for row, label in enumerate(scene.labels.tolist()):
-        top = HEADER + row * (height + GAP)
+    Args:
+        scenes: The images on show, at one severity each.
+        scores: What was measured at those severities on the whole sample.
+        classes: Name of each label.
+    """
+    height, width = (MAGNIFY * size for size in scenes[0].clean.shape[2:])
+    titles = columns(len(scenes[0].reconstructions))
+    lefts = [MARGIN + NAMES + index * (width + GAP) for index in range(len(titles))]
+    texts = [lefts[-1] + width + 2 * GAP + index * SAID for index in range(2)]
+    section = SECTION + len(scenes[0].labels) * (height + GAP) + ERRORS
+    canvas = Canvas(texts[-1] + SAID + MARGIN, HEADER + len(scenes) * section)
+
+    canvas.write(MARGIN, 44, scenes[0].kind.capitalize(), 24, bold=True)
+    for x, title in zip([*lefts, *texts], [*titles, "plain CNN", "CNN-F"], strict=True):
+        canvas.write(x, HEADER - 12, title, 12, SOFT)
+    for index, (scene, score) in enumerate(zip(scenes, scores, strict=True)):
+        top = HEADER + index * section
+        _heading(canvas, top, score)
+        for row in range(len(scene.labels)):
+            y = top + SECTION + row * (height + GAP)
+            _row(canvas, lefts, texts, y, y + height // 2, scene, row, classes)
+        _errors(canvas, lefts, top + section - ERRORS + 12, score)
+    return canvas.picture
+
+
+def _heading(canvas: Canvas, top: int, score: Score) -> None:
+    canvas.rule(top)
+    canvas.write(MARGIN, top + 26, f"Severity {score.severity}", 15, bold=True)
+    canvas.write(MARGIN + NAMES, top + 26, strength(score.kind, score.severity), 12, SOFT)
+    said = in_words(len(score.ratios), score.ratios[-1])
+    canvas.write(MARGIN + NAMES, top + 46, f"{said[0].upper()}{said[1:]}", 13)
+
+
+def _row(
+    canvas: Canvas,
+    lefts: Sequence[int],
+    texts: Sequence[int],
+    top: int,
+    middle: int,
+    scene: Scene,
+    row: int,
+    classes: Sequence[str],
+) -> None:
+    label = int(scene.labels[row])
+    canvas.write(MARGIN, middle + 5, classes[label], 13)
+    for x, images in zip(lefts, (scene.clean, scene.images, *scene.reconstructions), strict=True):
+        canvas.paste(x, top, images[row])
+    for x, predictions in zip(texts, (scene.cnn, scene.cnnf), strict=True):
+        prediction = int(predictions[row])
+        colour, mark = (RIGHT, "✓") if prediction == label else (WRONG, "✗")
+        canvas.write(x, middle + 5, f"{mark} {classes[prediction]}", 13, colour)
+
+
+def _errors(canvas: Canvas, lefts: Sequence[int], y: int, score: Score) -> None:
+    """The errors under their columns; the clean images have none."""
+    canvas.write(MARGIN, y, "mean sq. error", 12, SOFT)
+    canvas.write(lefts[0], y, f"{score.accuracy.n:,} images", 12, SOFT)
+    for x, error in zip(lefts[1:], score.errors, strict=True):
+        canvas.write(x, y, f"{error:.4f}", 12)
+
+
+def draw_overview(scenes: Sequence[Scene], scores: Sequence[Score]) -> Image.Image:
+    """All corruptions at a glance: a row for each, with one image of its own.
+
+    Args:
+        scenes: One image each.
+        scores: What was measured on the whole sample under the same corruptions.
+    """
+    height, width = (MAGNIFY * size for size in scenes[0].clean.shape[2:])
+    count = len(scenes[0].reconstructions)
+    lefts = [MARGIN + NAMES + index * (width + GAP) for index in range(count + 2)]
+    right = lefts[-1] + width + 2 * GAP
+    canvas = Canvas(right + SAID + MARGIN, 64 + len(scenes) * (height + GAP) + MARGIN)
+    for x, title in zip(lefts, columns(count), strict=True):
+        canvas.write(x, 48, title, 12, SOFT)
+    canvas.write(right, 32, "squared error,", 12, SOFT)
+    canvas.write(right, 48, f"{scores[0].accuracy.n:,} images", 12, SOFT)
+    for row, (scene, score) in enumerate(zip(scenes, scores, strict=True)):
+        top = 64 + row * (height + GAP)
         middle = top + height // 2
-        _write(draw, (MARGIN, middle - 8), classes[label], INK, 14)
-        for left, images in zip(lefts, columns, strict=True):
-            tile = _to_pillow(images[row]).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(tile, (left, top))
-        for left, predictions in zip(texts, (scene.cnn, scene.cnnf), strict=True):
-            prediction = int(predictions[row])
-            colour, word = (RIGHT, "right") if prediction == label else (WRONG, "wrong")
-            _write(draw, (left, middle - 16), classes[prediction], colour, 14)
-            _write(draw, (left, middle + 2), word, colour, 12)
-
-    _write(draw, (MARGIN, bottom + 6), "mean squared", SOFT, 12)
-    _write(draw, (MARGIN, bottom + 20), "error to clean", SOFT, 12)
-    for left, error in zip(lefts[1:], scene.errors, strict=True):
-        _write(draw, (left, bottom + 12), f"{error:.4f}", INK, 13)
-    return sheet
+        canvas.write(MARGIN, middle - 2, scene.kind, 14, bold=True)
+        canvas.write(MARGIN, middle + 17, f"severity {scene.severity}", 12, SOFT)
+        shown = (scene.clean, scene.images, *scene.reconstructions)
+        for x, images in zip(lefts, shown, strict=True):
+            canvas.paste(x, top, images[0])
+        canvas.write(right, middle + 5, in_percent_more(score.ratios[-1]), 15)
+    # Nothing in it has a colour, and a grey picture is a third as large.
+    return canvas.picture.convert("L")
 
 
 def _to_pillow(image: Tensor) -> Image.Image:
@@ -70,12 +163,10 @@ def _to_pillow(image: Tensor) -> Image.Image:
     return Image.fromarray(grey_levels.squeeze(2) if grey_levels.shape[2] == 1 else grey_levels)
 
 
-def _write(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, colour: str, size: int
-) -> None:
-    draw.text(at, text, fill=colour, font=_font(size))
-
-
 @functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib: it has ✓ and ✗, and the curves are set in it."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)

@@ -1,0 +1,199 @@
+"""The folder that the demo writes, and how it treats what is there already."""
+
+import io
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from zoo import demo
+from zoo.data.fashion_mnist import fashion_mnist_sample
+from zoo.demo import pictures
+from zoo.demo.measure import choose
+from zoo.demo.page import MARKER
+from zoo.models.cnnf import CNNF
+
+SHEETS = {"noise.png", "blur.png"}
+CURVES = {"severity.png", "errors.png", "epsilon.png"}
+SMALL = {"images": 2, "sample": 4, "attacked": 2, "kinds": ("noise", "blur")}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, CNNF]:
+    torch.manual_seed(0)
+    return {
+        "cnnf": CNNF(feedback_to=0, iterations=2).eval(),
+        "cnn": CNNF(iterations=0).eval(),
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(models, tmp_path_factory) -> tuple[demo.DemoResult, str]:
+    """A small demo, and what it printed."""
+    console = Console(file=io.StringIO(), width=80)
+    out = tmp_path_factory.mktemp("demo") / "out"
+    result = demo.run(out, models=models, console=console, **SMALL)
+    return result, console.file.getvalue()
+
+
+def test_the_folder_holds_a_sheet_for_every_kind_the_curves_and_the_page(finished):
+    result, _ = finished
+    assert {path.name for path in result.folder.iterdir()} == SHEETS | CURVES | {"index.html"}
+    assert {path.name for path in result.sheets} == SHEETS
+    assert {path.name for path in result.curves} == CURVES
+    for path in (*result.sheets, *result.curves):
+        with Image.open(path) as picture:
+            assert picture.format == "PNG" and min(picture.size) > 300
+    assert [path.name for path in result.folder.parent.iterdir()] == ["out"]
+
+
+def test_tables_and_the_path_of_the_page_are_printed(finished):
+    result, printed = finished
+    lines = printed.rstrip().splitlines()
+    assert lines[-1] == str(result.index)
+    for condition in ("clean", "noise 1", "blur 5", "epsilon 0.025"):
+        assert any(condition in line and "±" in line for line in lines)
+    assert all(len(line) <= 80 for line in lines[:-1])
+
+
+def test_every_condition_is_scored_on_every_image(finished):
+    result, _ = finished
+    conditions = [f"{kind} {severity}" for kind in ("noise", "blur") for severity in range(1, 6)]
+    assert [score.condition for score in result.scores] == ["clean", *conditions]
+    for score in result.scores:
+        assert score.accuracy.n == 4 and (4 * score.accuracy.cnn).is_integer()
+        assert len(score.errors) == 3
+    assert [row.epsilon for row in result.attacks] == [0, 0.025, 0.05, 0.1, 0.15, 0.2]
+    assert {row.accuracy.n for row in result.attacks} == {2}
+
+
+def test_the_page_needs_nothing_but_itself(finished):
+    text = finished[0].index.read_text(encoding="utf-8")
+    assert MARKER in text and 'name="viewport"' in text and "prefers-color-scheme: dark" in text
+    assert "<script" not in text and "http" not in text
+    sources = re.findall(r'src(?:set)?="([^"]*)"', text)
+    # Two images x (clean, corrupted, two reconstructions) x ten corruptions; three curves for a
+    # light and three for a dark page.
+    assert len(sources) == 2 * 4 * 10 + 6
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert text.count(" alt=") == text.count("<img")
+
+
+def test_the_page_is_well_formed(finished):
+    open_tags: list[str] = []
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            if tag not in {"meta", "img", "source"}:
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert open_tags.pop() == tag
+
+    Checker().feed(finished[0].index.read_text(encoding="utf-8"))
+    assert open_tags == []
+
+
+def test_a_second_run_replaces_the_first_and_gives_the_same(finished, models, tmp_path):
+    out = tmp_path / "a folder" / "démo"
+    shutil.copytree(finished[0].folder, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / "noise.png").write_bytes(b"of an older run")
+    demo.run(out, models=models, console=Console(file=io.StringIO()), **SMALL)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in out.parent.iterdir()] == ["démo"]
+
+
+def test_without_attacks_there_is_no_word_of_them(models, tmp_path):
+    console = Console(file=io.StringIO())
+    settings = SMALL | {"attacked": 0, "kinds": ("blur",), "seed": 1}
+    result = demo.run(tmp_path / "x", models=models, console=console, **settings)
+    assert {path.name for path in result.folder.iterdir()} == {
+        "blur.png",
+        "severity.png",
+        "errors.png",
+        "index.html",
+    }
+    assert result.attacks == () and "epsilon" not in console.file.getvalue()
+    assert "Under attack" not in result.index.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "index.html", "noise.png", ".hidden"])
+def test_a_folder_that_is_no_demo_is_left_alone(models, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(demo.DemoError, match="not overwritten"):
+        demo.run(tmp_path, models=models, **SMALL)
+    assert (tmp_path / name).read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_demo_with_a_file_of_the_users_is_left_alone(models, tmp_path):
+    (tmp_path / "index.html").write_text(MARKER)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(demo.DemoError, match=r"notes\.txt"):
+        demo.run(tmp_path, models=models, **SMALL)
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "demo"):
+        with pytest.raises(demo.DemoError, match="file"):
+            demo.run(out, models={"cnnf": None, "cnn": None})
+
+
+def test_a_failure_leaves_nothing_behind(models, tmp_path):
+    def broken(images):
+        raise RuntimeError("out of order")
+
+    with pytest.raises(RuntimeError, match="out of order"):
+        demo.run(tmp_path / "out", models={"cnnf": models["cnnf"], "cnn": broken}, **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"images": 0}, "images must be 1 to 4, found 0"),
+        ({"images": 5}, "images must be 1 to 4, found 5"),
+        ({"sample": 0}, "sample must be 1 to 1000"),
+        ({"sample": 1001}, "sample must be 1 to 1000"),
+        ({"attacked": -1}, "attacked must be 0 to 4"),
+        ({"attacked": 5}, "attacked must be 0 to 4"),
+        ({"kinds": ("noise", "rust")}, "found noise, rust"),
+        ({"kinds": ()}, "found none"),
+        ({"kinds": ("blur", "blur")}, "each once"),
+    ],
+)
+def test_settings_out_of_range_are_refused(models, tmp_path, settings, words):
+    with pytest.raises(demo.DemoError, match=words):
+        demo.run(tmp_path / "out", models=models, **SMALL | settings)
+
+
+def test_pictures_for_cards_are_small_and_are_described(models, tmp_path, monkeypatch, capsys):
+    def untrained(names):
+        assert names[0].startswith("cnnf-robust")
+        return pictures.Pair.given(models)
+
+    monkeypatch.setattr(pictures, "pretrained", untrained)
+    numbers = ["--sample", "4", "--attacked", "2", "--kinds", "noise"]
+    pictures.main(["--out", str(tmp_path), *numbers])
+    names = ["restoration.png", "severity.png", "errors.png", "epsilon.png"]
+    paths = [tmp_path / name for name in names]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [str(path) for path in paths] and len(lines) == 7
+    assert set(tmp_path.iterdir()) == set(paths)
+    assert all(path.stat().st_size < 120_000 for path in paths)
+
+
+def test_every_class_is_shown_once_before_one_comes_again():
+    sample = fashion_mnist_sample()
+    for seed in range(5):
+        shown = choose(sample, 20, seed)
+        assert len(set(shown)) == 20
+        for part in (shown[:10], shown[10:]):
+            assert sorted(sample.labels[part].tolist()) == list(range(10))
+    assert choose(sample, 5, 0) == choose(sample, 20, 0)[:5] != choose(sample, 5, 1)
