@@ -102,7 +102,8 @@ def run(
         images: Number of images on show, drawn by `seed`.
         seed: Chooses the images, the random part of their corruption and the start of attacks.
         sample: Number of bundled test images, from the first on, that are used and scored.
-        attacked: Number of them, from the first on, that are attacked; 0 leaves the attacks out.
+        attacked: Number of them, from the first on, that are attacked, at most all; 0 leaves the
+            attacks out.
         kinds: Kinds of corruption, keys of `zoo.data.CORRUPTIONS`.
         models: Networks to show and to attack instead of the pretrained ones, as "cnnf" and "cnn".
         console: Where to print; default the standard output.
@@ -116,7 +117,7 @@ def run(
     out, console = Path(out).expanduser().resolve(), console or Console()
     dataset = fashion_mnist_sample()
     check_settings(len(dataset), images, sample, attacked, kinds)
-    dataset = dataset.head(sample)
+    dataset, attacked = dataset.head(sample), min(attacked, sample)
     with _workspace(out) as folder:
         pair = Pair.given(models) if models is not None else pretrained(RESTORING)
         foe = pair if models is not None else pretrained(ADVERSARIAL)
@@ -166,7 +167,7 @@ def check_settings(
     numbers = (
         ("sample", sample, 1, available),
         ("images", images, 1, sample),
-        ("attacked", attacked, 0, sample),
+        ("attacked", attacked, 0, available),
     )
     for name, value, least, most in numbers:
         if not least <= value <= most:

@@ -52,7 +52,7 @@ def draw(
     out, dataset = Path(out), fashion_mnist_sample()
     rows = len(kinds) * len(SHEET_SEVERITIES)
     check_settings(len(dataset), rows, sample, attacked, kinds)
-    dataset = dataset.head(sample)
+    dataset, attacked = dataset.head(sample), min(attacked, sample)
     pair = Pair.given(models) if models is not None else pretrained(RESTORING)
     foe = pair if models is not None else pretrained(ADVERSARIAL)
     measured = measure(pair, foe, dataset, choose(dataset, rows, seed), kinds, attacked, seed)
