@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, int] = {
     "small": 200,
     "seed": 0,
     "batch_size": 64,
+    "gradient_bits": 32,
 }
 """Numbers that the command line may change. The command of a card names those that it did."""
 

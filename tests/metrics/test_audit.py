@@ -375,3 +375,30 @@ def test_what_is_no_audit_is_refused(tmp_path, content):
         read(path)
     with pytest.raises(AuditError, match="cannot be read"):
         read(tmp_path / "none.json")
+
+
+def test_rough_gradients_find_as_much_and_float32_decides():
+    torch.manual_seed(0)
+    model = CNNF(num_classes=3).eval()
+    images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    labels = model(images).argmax(1)
+    rough = rooms.in_bfloat16(model)(images)
+    assert rough.dtype == torch.float32
+    exact = model(images)
+    assert 0 < (rough - exact).abs().max() < 0.1 * exact.abs().max()
+    settings = dataclasses.replace(SETTINGS, steps=5, queries=5, pgd_steps=5, small=2)
+    fine, coarse = (
+        audit(
+            model,
+            images,
+            labels,
+            epsilon=0.02,
+            settings=dataclasses.replace(settings, gradient_bits=bits),
+            dataset="some",
+        )
+        for bits in (32, 16)
+    )
+    assert fine.rows[0] == coarse.rows[0]  # clean images, which are never seen in bfloat16
+    assert abs(fine.worst["output"].accuracy - coarse.worst["output"].accuracy) <= 2 / 8
+    with pytest.raises(ValueError, match="16 or 32"):
+        dataclasses.replace(SETTINGS, gradient_bits=8)

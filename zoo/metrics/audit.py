@@ -35,6 +35,7 @@ from zoo.metrics.battery import (
     ImageSet,
     battery,
     curve_name,
+    in_bfloat16,
     views,
 )
 from zoo.metrics.comparison import compare
@@ -232,6 +233,8 @@ class _Work:
         hard = clean
         if each.craft is not None and bool(chosen.any()):
             target = self.targets[each.target or OUTPUT]
+            if self.settings.gradient_bits == 16:
+                target = in_bfloat16(target)
             draws = generator(self.settings.seed, each.name, index)
             made = each.craft(target, clean[chosen], own[chosen], generator=draws)
             _check_inside(each, made, clean[chosen])

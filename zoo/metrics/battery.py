@@ -36,6 +36,7 @@ __all__ = [
     "ImageSet",
     "battery",
     "curve_name",
+    "in_bfloat16",
     "pgd_step",
     "views",
 ]
@@ -61,6 +62,8 @@ class AuditSettings:
         small: Number of images, from the first on, of the expensive checks and of the curve.
         seed: All random draws are a function of it, the name of the attack and the batch's number.
         batch_size: Images that are attacked together.
+        gradient_bits: 32, or 16 to let the attacks see the model in bfloat16, about twice as fast
+            on a CPU that has it. What counts is always decided by the model as it is.
         other_steps: Further numbers of PGD steps, to check that more of them never help the model.
         curve_steps: PGD steps of the curve.
         curve: Radii of the curve, in units of the audit's own; increasing.
@@ -72,6 +75,7 @@ class AuditSettings:
     small: int = 200
     seed: int = 0
     batch_size: int = 64
+    gradient_bits: int = 32
     other_steps: tuple[int, ...] = (7, 100)
     curve_steps: int = 20
     curve: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
@@ -81,6 +85,8 @@ class AuditSettings:
             _check_count(name, getattr(self, name))
         for steps in self.other_steps:
             _check_count("other_steps", steps)
+        if self.gradient_bits not in (16, 32):
+            raise ValueError(f"gradient_bits must be 16 or 32, found {self.gradient_bits}")
         if min(self.curve, default=-1) < 0 or any(b <= a for a, b in pairwise(self.curve)):
             raise ValueError(f"curve must increase from 0 or more, found {self.curve}")
 
@@ -151,6 +157,16 @@ def battery(
     sets += [_apgd_set(settings, epsilon, t, "ce") for t in (FIRST, BASELINE) if t in targets]
     sets.append(_square_set(settings, epsilon))
     return (*sets, *_small_sets(settings, epsilon))
+
+
+def in_bfloat16(predict: Predict) -> Predict:
+    """`predict` with convolutions and activations in bfloat16, and float32 logits."""
+
+    def rough(images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return predict(images).float()
+
+    return rough
 
 
 def curve_name(factor: float) -> str:
