@@ -9,7 +9,7 @@ from zoo import data
 from zoo.data.fashion_mnist import fashion_mnist_sample
 from zoo.data.images import ImageDataset
 from zoo.demo.measure import Comparison, Scene, attack, observe
-from zoo.demo.networks import ADVERSARIAL, Names, Pair, passes, present
+from zoo.demo.networks import Pair, passes
 from zoo.models.cnnf import CNNF
 
 
@@ -125,8 +125,3 @@ def test_attacks_leave_what_a_linear_network_allows():
         assert row.accuracy.cnn == pytest.approx(float(safe[:5].sum()) / 100)
         assert row.accuracy.n == 100
     assert 0 < found[2].accuracy.cnnf < 0.95
-
-
-def test_a_pair_without_weights_gives_way_to_the_adversarial_one():
-    assert present(Names("cnnf-robust.unknown", "cnn-robust.adversarial")) == ADVERSARIAL
-    assert present(ADVERSARIAL) == ADVERSARIAL

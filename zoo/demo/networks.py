@@ -7,11 +7,10 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from zoo.errors import UnknownNameError
 from zoo.metrics.robustness import Predict
 from zoo.models.feedback import FeedbackNetwork
 
-__all__ = ["ADVERSARIAL", "RESTORING", "Names", "Pair", "Passes", "passes", "present", "pretrained"]
+__all__ = ["ADVERSARIAL", "RESTORING", "Names", "Pair", "Passes", "passes", "pretrained"]
 
 
 class Names(NamedTuple):
@@ -60,22 +59,9 @@ def pretrained(names: Names) -> Pair:
     """
     from zoo.factory import create
 
-    names = present(names)
     models = (create(name, pretrained=True) for name in names)
     cnnf, cnn = (cast(FeedbackNetwork, model) for model in models)
     return Pair(cnnf, cnn, f"{names.cnnf} and {names.cnn}")
-
-
-def present(names: Names) -> Names:
-    """The names themselves, or those of the adversarial pair while the weights do not exist."""
-    from zoo.registry import find
-
-    try:
-        for name in names:
-            find(name)
-    except UnknownNameError:
-        return ADVERSARIAL
-    return names
 
 
 def passes(model: FeedbackNetwork, images: Tensor) -> Passes:

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from zoo.data import as_float, corrupt, load
-from zoo.models.feedback import FeedbackNetwork
+from zoo.models.feedback import FeedbackNetwork, Trajectory
 
 __all__ = ["IterationRow", "information", "iterations"]
 
@@ -70,9 +70,10 @@ def iterations(
         errors, last, mean = torch.zeros(most), torch.zeros(most + 1), torch.zeros(most + 1)
         for begin in range(0, len(images), BATCH):
             part = slice(begin, begin + BATCH)
-            for k, restored in enumerate(_reconstructions(model, corrupted[part], most)):
+            trajectory = model.trajectory(corrupted[part], most)
+            for k, restored in enumerate(_reconstructions(model, corrupted[part], trajectory)):
                 errors[k] += (restored - images[part]).square().mean((1, 2, 3)).sum().cpu()
-            logits = torch.stack(model.trajectory(corrupted[part], most).logits)
+            logits = torch.stack(trajectory.logits)
             count = torch.arange(1, most + 2, device=logits.device).view(-1, 1, 1)
             for correct, scores in ((last, logits), (mean, logits.cumsum(0) / count)):
                 correct += (scores.argmax(2) == labels[part]).sum(1).cpu()
@@ -117,9 +118,15 @@ def information(model: FeedbackNetwork, images: Tensor) -> dict[str, float]:
     return total
 
 
-def _reconstructions(model: FeedbackNetwork, images: Tensor, most: int) -> Iterator[Tensor]:
-    for k in range(1, most + 1):
-        yield model.reconstruct(images, k)
+def _reconstructions(
+    model: FeedbackNetwork, images: Tensor, trajectory: Trajectory
+) -> Iterator[Tensor]:
+    """The image that every feedback renders; read off where the feedback reaches the pixels."""
+    for k, (rendered, *_) in enumerate(trajectory.reconstructions, start=1):
+        if model.loop_from == 0:
+            yield (rendered * 0.5 + 0.5).clamp(0, 1)
+        else:
+            yield model.reconstruct(images, k)
 
 
 def _of_next_image(state: Any) -> Any:
