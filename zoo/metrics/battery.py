@@ -63,7 +63,8 @@ class AuditSettings:
         seed: All random draws are a function of it, the name of the attack and the batch's number.
         batch_size: Images that are attacked together.
         gradient_bits: 32, or 16 to let the attacks see the model in bfloat16, about twice as fast
-            on a CPU that has it. What counts is always decided by the model as it is.
+            on a CPU that has it. What counts is always decided by the model as it is, so that 16
+            can only be too mild: APGD stops at images that are wrong in bfloat16 alone.
         other_steps: Further numbers of PGD steps, to check that more of them never help the model.
         curve_steps: PGD steps of the curve.
         curve: Radii of the curve, in units of the audit's own; increasing.
