@@ -213,10 +213,12 @@ def test_folder_with_a_card_can_be_published(hub, home, tmp_path):
     assert pins(folder) == [{"repo": REPO, "revision": pin.revision}]
 
 
-def test_pictures_beside_the_card_are_published(hub, folder):
+def test_pages_and_pictures_beside_the_card_are_published(hub, folder):
     (folder / "samples.png").write_bytes(b"\x89PNG")
+    (folder / "FINDINGS.md").write_bytes(b"# Findings\n")
     publish("tiny", REPO)
     assert hub.files(REPO)["samples.png"] == b"\x89PNG"
+    assert hub.files(REPO)["FINDINGS.md"] == b"# Findings\n"
 
 
 def test_endpoint_and_token_can_be_given(hub, folder, monkeypatch):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["publish"]
 
-PICTURE = re.compile(r"[A-Za-z0-9][\w.-]*\.png", re.ASCII)
+EXTRA = re.compile(r"[A-Za-z0-9][\w.-]*\.(png|md)", re.ASCII)
 WRITTEN_BY_THE_HUB = frozenset({".gitattributes"})
 
 
@@ -113,15 +113,15 @@ def _checked_files(card: Card) -> dict[str, Path]:
 
 
 def _check_folder(folder: Path, named: Iterable[str]) -> None:
-    """Refuse whatever is not one of the card's files or a picture."""
+    """Refuse whatever is not one of the card's files, a page or a picture."""
     for path in sorted(folder.iterdir()):
         # A link would be followed, to who knows where.
         plain = path.is_file() and not path.is_symlink()
-        if not plain or not (path.name in named or PICTURE.fullmatch(path.name)):
+        if not plain or not (path.name in named or EXTRA.fullmatch(path.name)):
             raise WeightsError(
                 f"The card's folder holds something that is not published: {path.name!r}",
                 file=path,
-                expected=f"{', '.join(sorted(named))} and pictures (.png), as plain files",
+                expected=f"{', '.join(sorted(named))}, pages (.md) and pictures (.png), all plain",
                 found="a link or a folder" if not plain else "a file that the card does not name",
                 next_step="move it elsewhere; pickles and code are never published",
             )
@@ -190,7 +190,7 @@ def _check_repository(api: HfApi, repo: str, files: Mapping[str, object]) -> str
     info = api.model_info(repo)
     present = {sibling.rfilename for sibling in info.siblings or ()}
     foreign = sorted(
-        file for file in present - files.keys() - WRITTEN_BY_THE_HUB if not PICTURE.fullmatch(file)
+        file for file in present - files.keys() - WRITTEN_BY_THE_HUB if not EXTRA.fullmatch(file)
     )
     if foreign:
         raise WeightsError(
