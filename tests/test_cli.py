@@ -184,8 +184,8 @@ def test_demo_passes_its_options_on(monkeypatch):
     assert cli.main(["demo"]) == 0
     assert cli.main(["demo", "--out", "x", "--images", "2", "--seed", "3", "--sample", "4"]) == 0
     assert calls == [
-        (Path("zoo-demo"), {"images": 8, "seed": 0, "sample": 300, "attacked": 100}),
-        (Path("x"), {"images": 2, "seed": 3, "sample": 4, "attacked": 100}),
+        (Path("zoo-demo"), {"images": 8, "seed": 0, "sample": 300, "attacked": 50}),
+        (Path("x"), {"images": 2, "seed": 3, "sample": 4, "attacked": 50}),
     ]
 
 

@@ -292,7 +292,7 @@ def _add_demo(commands: Commands) -> None:
         "images": (8, "images on show"),
         "seed": (0, "chooses the images, the random part of corruptions, the start of attacks"),
         "sample": (300, "bundled test images that are scored, at most 1000"),
-        "attacked": (100, "of them that are attacked, 0 for none"),
+        "attacked": (50, "of them that are attacked, 0 for none"),
     }
     for name, (default, text) in numbers.items():
         parser.add_argument(

@@ -86,7 +86,7 @@ def run(
     images: int = 8,
     seed: int = 0,
     sample: int = 300,
-    attacked: int = 100,
+    attacked: int = 50,
     kinds: Sequence[str] = KINDS,
     models: Mapping[str, Any] | None = None,
     console: Console | None = None,
