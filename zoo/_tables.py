@@ -17,7 +17,7 @@ from zoo._format import NOTHING, duration, metric_value, parameters, size, summa
 from zoo.registry import Card, Weights
 
 if TYPE_CHECKING:
-    from zoo.verify import Report
+    from zoo.verify import MetricCheck, Report
 
 __all__ = ["show_card", "show_list", "show_report"]
 
@@ -116,23 +116,28 @@ def show_report(report: Report) -> None:
 
 
 def _show_metrics(console: Console, report: Report) -> None:
-    table = _table("Metric", "Data", "n", "Card", "Measured", "±", "")
-    for check in report.metrics:
-        values = [check.card, check.measured, check.tolerance]
-        shown = [
-            metric_value(check.metric, value)
-            if value is not None and math.isfinite(value)
-            else NOTHING
-            for value in values
-        ]
-        verdict = (
-            _verdict(check.ok) if check.measured is not None or not check.ok else "not measured"
-        )
-        table.add_row(check.metric, check.dataset, f"{check.n:,}", *shown, verdict)
-    console.print(table)
-    console.print()
+    """A table for each data set: in a column of its own its name would break all lines."""
+    for dataset in dict.fromkeys(check.dataset for check in report.metrics):
+        table = _table(dataset, "n", "Card", "Measured", "±", "", whole=6)
+        for check in report.metrics:
+            if check.dataset == dataset:
+                table.add_row(check.metric, f"{check.n:,}", *_values(check), _outcome(check))
+        console.print(table)
+        console.print()
     for note in dict.fromkeys(check.note for check in report.metrics if check.note):
         console.print(f"{note}\n")
+
+
+def _values(check: MetricCheck) -> list[str]:
+    """What the card says, what was measured, and how far they may be apart."""
+    return [
+        metric_value(check.metric, value) if value is not None and math.isfinite(value) else NOTHING
+        for value in (check.card, check.measured, check.tolerance)
+    ]
+
+
+def _outcome(check: MetricCheck) -> str:
+    return _verdict(check.ok) if check.measured is not None or not check.ok else "not measured"
 
 
 def _verdict(ok: bool) -> str:
