@@ -251,3 +251,15 @@ def test_the_loop_compiles_into_one_graph() -> None:
     model = network(dtype=torch.float32)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(images(3, torch.float32)), model(images(3, torch.float32)))
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_renderings_are_the_reconstructions_of_every_iteration(layer: int) -> None:
+    torch.manual_seed(0)
+    model = CNNF(feedback_to=layer, iterations=2).eval()
+    images = torch.rand(3, 1, 28, 28)
+    with torch.no_grad():
+        found = model.renderings(images, model.trajectory(images))
+        assert len(found) == 2
+        for k, rendered in enumerate(found, start=1):
+            torch.testing.assert_close(rendered, model.reconstruct(images, k))

@@ -72,11 +72,6 @@ def passes(model: FeedbackNetwork, images: Tensor) -> Passes:
     """
     trajectory = model.trajectory(images)
     logits = trajectory.logits
-    if model.loop_from == 0:
-        rendered = tuple(
-            (pixels * 0.5 + 0.5).clamp(0, 1) for pixels, *_ in trajectory.reconstructions
-        )
-    else:
-        rendered = tuple(model.reconstruct(images, k + 1) for k in range(model.iterations))
+    rendered = tuple(model.renderings(images, trajectory))
     last = logits[-1] if model.prediction == "last" else torch.stack(logits).mean(0)
     return Passes(logits[0], last, rendered)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from zoo.data import as_float, corrupt, load
-from zoo.models.feedback import FeedbackNetwork, Trajectory
+from zoo.models.feedback import FeedbackNetwork
 
 __all__ = ["IterationRow", "information", "iterations"]
 
@@ -71,7 +71,7 @@ def iterations(
         for begin in range(0, len(images), BATCH):
             part = slice(begin, begin + BATCH)
             trajectory = model.trajectory(corrupted[part], most)
-            for k, restored in enumerate(_reconstructions(model, corrupted[part], trajectory)):
+            for k, restored in enumerate(model.renderings(corrupted[part], trajectory)):
                 errors[k] += (restored - images[part]).square().mean((1, 2, 3)).sum().cpu()
             logits = torch.stack(trajectory.logits)
             count = torch.arange(1, most + 2, device=logits.device).view(-1, 1, 1)
@@ -116,17 +116,6 @@ def information(model: FeedbackNetwork, images: Tensor) -> dict[str, float]:
             total[name] = total.get(name, 0.0) + float(error) / len(images)
     total["mean image"] = float((images - images.mean(0)).square().mean())
     return total
-
-
-def _reconstructions(
-    model: FeedbackNetwork, images: Tensor, trajectory: Trajectory
-) -> Iterator[Tensor]:
-    """The image that every feedback renders; read off where the feedback reaches the pixels."""
-    for k, (rendered, *_) in enumerate(trajectory.reconstructions, start=1):
-        if model.loop_from == 0:
-            yield (rendered * 0.5 + 0.5).clamp(0, 1)
-        else:
-            yield model.reconstruct(images, k)
 
 
 def _of_next_image(state: Any) -> Any:

@@ -194,7 +194,17 @@ class FeedbackNetwork(nn.Module):
         g = logits
         for unit, state in zip(reversed(self._units()), reversed(states), strict=True):
             g = unit.descend(g, state).value
-        return (g * 0.5 + 0.5).clamp(0.0, 1.0)
+        return _to_image(g)
+
+    def renderings(self, images: Tensor, trajectory: Trajectory) -> list[Tensor]:
+        """`reconstruct(images, k)` for every k of a trajectory of these images.
+
+        Where the feedback reaches the pixels they are read off; elsewhere each one is rendered.
+        """
+        rendered = trajectory.reconstructions
+        if self.loop_from == 0:
+            return [_to_image(pixels) for pixels, *_ in rendered]
+        return [self.reconstruct(images, k + 1) for k in range(len(rendered))]
 
     def _ascend(
         self, h: Tensor, states: list[Any] | None
@@ -253,3 +263,8 @@ class FeedbackNetwork(nn.Module):
                 )
         # Channels last: CPU pools are ten times as fast in it, and convolutions faster everywhere.
         return (images.to(dtype) * 2.0 - 1.0).contiguous(memory_format=torch.channels_last)
+
+
+def _to_image(pixels: Tensor) -> Tensor:
+    """From the range that the network works in, [-1, 1], to images in [0, 1]."""
+    return (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
