@@ -1,0 +1,1 @@
+"""Training of continuous normalising flows: couplings, flow matching, maximum likelihood."""
