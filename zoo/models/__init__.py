@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 ARCHITECTURES: dict[str, str] = {
+    "cnf": "zoo.models.cnf:CNF",
     "cnnf": "zoo.models.cnnf:CNNF",
     "cnnf-wide-resnet": "zoo.models.cnnf_wide_resnet:CNNFWideResNet",
     "dcgan": "zoo.models.dcgan:DCGAN",
+    "image-cnf": "zoo.models.image_cnf:ImageCNF",
+    "latent-ode": "zoo.models.latent_ode:LatentODE",
     "resnet-cifar": "zoo.models.resnet_cifar:ResNetCIFAR",
 }
 """Name of an architecture -> where its class is, as `module:class`."""
