@@ -1,7 +1,8 @@
 """Data sets, one file each, and corruptions of images.
 
 A data set is found by the name that cards use: `load("fashion-mnist", root, "test")`, or imported
-from its own module: `from zoo.data.fashion_mnist import fashion_mnist`.
+from its own module: `from zoo.data.fashion_mnist import fashion_mnist`. Toy densities on the plane,
+which need no folder, have a room of their own: `from zoo.data import densities`.
 """
 
 from collections.abc import Callable, Mapping
