@@ -9,7 +9,7 @@ input sit so close to a threshold that rounding takes it across, which is no fau
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +63,47 @@ def _images_and_scores(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor
     return {"output.images": images, "output.scores": cast(nn.Module, model.discriminator)(images)}
 
 
+def _draw_noise(model: nn.Module, n: int, generator: torch.Generator) -> Tensors:
+    shape = cast(tuple[int, ...], model.event_shape)
+    return {"input.z": torch.randn(n, *shape, generator=generator)}
+
+
+def _points(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
+    """What noise becomes, and the exact log-density there where the dimension allows it.
+
+    Equal steps, because those of an adaptive solver depend on the other examples of the batch.
+    """
+    flow = cast(Any, model)
+    points = flow.decode(inputs["input.z"], method="rk4", steps=8)
+    if len(flow.event_shape) > 1:
+        return {"output.x": points}
+    return {"output.x": points, "output.log_prob": flow.log_prob(points, method="rk4", steps=8)}
+
+
+def _draw_series(model: nn.Module, n: int, generator: torch.Generator) -> Tensors:
+    """Random walks at irregular times, some points of which are not observed."""
+    times = torch.rand(n, 16, generator=generator).cumsum(1) / 8
+    steps = torch.randn(n, 12, cast(int, model.dim), generator=generator)
+    mask = torch.rand(n, 12, generator=generator) < 0.75
+    mask[:, 0] = True
+    return {
+        "input.times": times[:, :12].contiguous(),
+        "input.values": steps.cumsum(1) / 2,
+        "input.mask": mask.float(),
+        "input.times_query": times[:, 8:].contiguous(),
+    }
+
+
+def _forecast(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
+    names = ("times", "values", "mask", "times_query")
+    series = (inputs[f"input.{name}"] for name in names)
+    return {"output.mean": cast(Any, model).forecast(*series, samples=0).mean}
+
+
 TASKS: Mapping[str, Task] = {
+    # A flow may carry neighbours far apart, and rounding with them.
+    "density-estimation": Task(_draw_noise, _points, tolerance=1e-4),
+    "forecasting": Task(_draw_series, _forecast, tolerance=1e-4),
     "image-classification": Task(_draw_images, _logits, tolerance=1e-5),
     # Nothing bounds the slope of a critic, which sees the rounding of the images that it is given.
     "image-generation": Task(_draw_latent, _images_and_scores, tolerance=1e-4),

@@ -136,7 +136,7 @@ class VelocityMLP(nn.Module):
             turns = t * (math.pi * torch.arange(1, self.frequencies + 1).to(t))
             t = torch.cat([t, turns.cos(), turns.sin()], -1)
         gates, shifts = self.time(t).chunk(2, -1)
-        sizes = (*self.hidden, self.dim)
+        sizes = [*self.hidden, self.dim]
         return list(torch.split(torch.sigmoid(gates), sizes, -1)), list(
             torch.split(shifts, sizes, -1)
         )

@@ -155,22 +155,31 @@ def solve(
     _check_times(times)
     watched = _Watched(field, solver.max_evaluations)
     arguments: dict[str, Any] = {"method": solver.method, "rtol": solver.rtol, "atol": solver.atol}
-    if solver.steps is not None:
-        grid = torch.linspace(
-            float(times[0]), float(times[-1]), solver.steps + 1, dtype=times.dtype
-        ).to(times.device)
-        grid[0], grid[-1] = times[0], times[-1]
-        interpolation = "linear" if len(times) == 2 else "cubic"
-        arguments["options"] = {"grid_constructor": _Grid(grid), "interp": interpolation}
+    options, adjoint_options = _options(solver, times)
     if solver.adjoint:
-        states = odeint_adjoint(
-            watched, state, times, adjoint_params=tuple(parameters), **arguments
-        )
+        arguments |= {"adjoint_params": tuple(parameters), "adjoint_options": adjoint_options}
+        states = odeint_adjoint(watched, state, times, options=options, **arguments)
     else:
-        states = odeint(watched, state, times, **arguments)
+        states = odeint(watched, state, times, options=options, **arguments)
     if not bool(torch.isfinite(states[-1]).all()):
         watched.fail("the state is no longer finite", times[-1], states[-1], torch.zeros(()))
     return Solution(states, watched.evaluations)
+
+
+def _options(solver: Solver, times: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+    """torchdiffeq's options of the method, forwards and for the adjoint equation.
+
+    An adaptive method would step past the last time and interpolate back, with the interpolant's
+    fourth order: it is told to land there. The adjoint goes from time to time.
+    """
+    if solver.steps is None:
+        landings = times if solver.method == "dopri8" else times[-1:]
+        return {"step_t": landings}, {"step_t": times}
+    first, last = float(times[0]), float(times[-1])
+    grid = torch.linspace(first, last, solver.steps + 1, dtype=times.dtype).to(times.device)
+    constructor = {"grid_constructor": _Grid(grid)}
+    interpolation = "linear" if len(times) == 2 else "cubic"
+    return constructor | {"interp": interpolation}, constructor
 
 
 class _Grid:
