@@ -13,7 +13,7 @@ from torch import nn
 
 from zoo._names import did_you_mean
 from zoo.errors import UnknownNameError
-from zoo.metrics import classification, generation, restoration
+from zoo.metrics import classification, forecast, generation, likelihood, restoration
 
 if TYPE_CHECKING:
     from zoo.registry import Metric
@@ -23,7 +23,9 @@ __all__ = ["MEASURES", "measure", "measured", "tolerance"]
 FAMILIES = (
     (classification.MEASURES, classification.tolerance),
     (restoration.MEASURES, restoration.tolerance),
+    (forecast.MEASURES, forecast.tolerance),
     *generation.FAMILIES,
+    *likelihood.FAMILIES,
 )
 """The table of each family, and its rule."""
 

@@ -1,0 +1,1 @@
+"""Training of forecasters on spirals: a latent ODE and its two recurrent baselines."""
