@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tag": "smoke",
     },
     "cpu": {
-        "steps": 8_000,
+        "steps": 6_000,
         "batch_size": 64,
         "learning_rate": 2e-3,
         "precision": "bfloat16",
