@@ -13,7 +13,14 @@ from torch import nn
 
 from zoo._names import did_you_mean
 from zoo.errors import UnknownNameError
-from zoo.metrics import classification, forecast, generation, likelihood, restoration
+from zoo.metrics import (
+    classification,
+    forecast,
+    generation,
+    image_likelihood,
+    likelihood,
+    restoration,
+)
 
 if TYPE_CHECKING:
     from zoo.registry import Metric
@@ -24,6 +31,7 @@ FAMILIES = (
     (classification.MEASURES, classification.tolerance),
     (restoration.MEASURES, restoration.tolerance),
     (forecast.MEASURES, forecast.tolerance),
+    (image_likelihood.MEASURES, image_likelihood.tolerance),
     *generation.FAMILIES,
     *likelihood.FAMILIES,
 )
