@@ -24,11 +24,21 @@ from zoo.data import spirals
 from zoo.metrics.forecast import COUNTS, Error, Forecaster, forecast_error, observed
 from zoo.models.gru_forecaster import GRUForecaster
 from zoo.models.latent_ode import LatentODE
+from zoo.registry import cards_folder, read_card
 from zoo.training.randomness import batch_indices
 from zoo.training.run import Run
 from zoo.training.settings import Settings, SettingsError, option
 
-__all__ = ["ForecastSettings", "elbo", "errors", "fit", "network", "recurrent_loss"]
+__all__ = [
+    "ForecastSettings",
+    "architecture",
+    "draw_batch",
+    "elbo",
+    "errors",
+    "fit",
+    "network",
+    "recurrent_loss",
+]
 
 POSITIVE = ("steps", "batch_size", "learning_rate", "clip", "series", "least", "noise", "warmup")
 SIZES = ("latent", "hidden", "recurrent", "grid", "gru_recurrent", "gru_hidden")
@@ -43,7 +53,7 @@ class ForecastSettings(Settings):
     )
     steps: int = option(2_000, "steps of the optimiser")
     batch_size: int = option(128, "series of a batch, over all processes")
-    learning_rate: float = option(0.005, "of Adam at the beginning; it falls to 0 as a cosine")
+    learning_rate: float = option(0.01, "of Adam at the beginning; it falls to 0 as a cosine")
     clip: float = option(1.0, "largest norm of the gradient")
     series: int = option(1_000, "of the training set")
     least: int = option(30, "fewest observed points in training")
@@ -169,9 +179,25 @@ def draw_batch(
     return spirals.Batch(*(run.shard(part).to(run.device) for part in parts))
 
 
-def errors(model: Forecaster, split: Literal["validation", "test"], n: int) -> dict[int, Error]:
-    """Number of observed points -> error of the forecasts of `n` held-out series."""
-    return {count: forecast_error(model, observed(split, n, count)) for count in COUNTS}
+def errors(model: Forecaster, n: int) -> dict[str, dict[int, Error]]:
+    """Split -> number of observed points -> error of the forecasts of `n` held-out series."""
+    return {
+        split: {count: forecast_error(model, observed(split, n, count)) for count in COUNTS}
+        for split in ("validation", "test")
+    }
+
+
+def architecture(config: ForecastSettings, card: str) -> dict[str, int | float]:
+    """What the settings change in the arguments that the architecture has in the card."""
+    usual = read_card(cards_folder() / card).config
+    chosen = {
+        "latent": config.latent,
+        "hidden": config.hidden,
+        "recurrent": config.recurrent,
+        "step": config.grid,
+        "noise": config.noise,
+    }
+    return {name: value for name, value in chosen.items() if usual[name] != value}
 
 
 def _loss(
