@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import metrics
-from zoo.data import densities
+from zoo.data import densities, tabular
 from zoo.errors import DataError, UnknownNameError
 from zoo.metrics import likelihood
 from zoo.models.cnf import CNF
@@ -188,9 +188,21 @@ def test_a_further_data_set_is_a_further_row(monkeypatch):
         metrics.measure(line("kl", 2, "three-points"), Gaussian(1.0))
 
 
+def test_tables_are_measured_on_the_first_rows_of_a_part(monkeypatch):
+    parts = tabular.Parts(*(torch.full((5, 2), float(k)) for k in range(3)))
+    monkeypatch.setattr(tabular, "tabular", lambda name, root: parts)
+    for split, square in (("train", 0), ("validation", 2), ("test", 8)):
+        found = metrics.measure(line("nll", 4, "kin40k", split), Gaussian(1.0))
+        assert found == pytest.approx(math.log(2 * math.pi) + square / 2, rel=1e-6)
+    with pytest.raises(DataError, match="kin40k has 5 test points, of 6 expected"):
+        metrics.measure(line("nll", 6, "kin40k"), Gaussian(1.0))
+    with pytest.raises(DataError, match="kin40k has train, validation, test, not 'valid'"):
+        metrics.measure(line("nll", 4, "kin40k", "valid"), Gaussian(1.0))
+
+
 def test_what_cannot_be_measured_is_refused():
     model = Gaussian(1.0)
-    with pytest.raises(UnknownNameError, match=r"'moon' \(did you mean 'moons'\?\)"):
+    with pytest.raises(UnknownNameError, match=r"'moon' \(did you mean 'moons' or"):
         metrics.measure(line("nll", 10, "moon"), model)
     for name in ("nll", "kl", "mass"):
         with pytest.raises(DataError, match="its only split is 'test', not 'train'"):

@@ -12,8 +12,9 @@
     inversion-error     max |decode(encode(x)) - x| over coordinates and points
 
 The data set is a toy density (`zoo.data.densities`), of which `n` points are drawn with a seed of
-their own, or one of the further `SOURCES`. The trace is exact. The ODE is solved by dopri5 with
-relative and absolute tolerances of 1e-5, for `inversion-error` of 1e-6.
+their own, or, for the first and the last metric, the first `n` rows of a table
+(`zoo.data.tabular`), in its standardised units. The trace is exact. The ODE is solved by dopri5
+with relative and absolute tolerances of 1e-5, for `inversion-error` of 1e-6.
 """
 
 import math
@@ -26,7 +27,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from zoo._names import did_you_mean
-from zoo.data import densities
+from zoo.data import densities, tabular
 from zoo.data.densities import Density
 from zoo.errors import DataError, UnknownNameError
 from zoo.metrics.classification import Measure
@@ -190,7 +191,17 @@ def _toy_points(metric: "Metric", root: Path | None) -> Tensor:
     return _toy(metric).sample(metric.n, _generator())
 
 
-SOURCES: Mapping[str, Source] = dict.fromkeys(densities.NAMES, _toy_points)
+def _table_points(metric: "Metric", root: Path | None) -> Tensor:
+    parts = tabular.tabular(metric.dataset, root)._asdict()
+    if metric.split not in parts:
+        raise DataError(f"{metric.dataset} has {', '.join(parts)}, not {metric.split!r}")
+    return cast(Tensor, parts[metric.split])
+
+
+SOURCES: Mapping[str, Source] = {
+    **dict.fromkeys(densities.NAMES, _toy_points),
+    **dict.fromkeys(tabular.NAMES, _table_points),
+}
 """Data set -> where its points come from; a further one is a further row."""
 
 

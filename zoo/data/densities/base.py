@@ -11,8 +11,9 @@ from torch import Generator, Tensor
 
 __all__ = ["Density", "legendre", "mixture_log_prob", "normal", "uniform"]
 
-CHUNK = 4096
-"""Points whose density is computed together: with some hundred nodes each, tens of megabytes."""
+CHUNK = 512
+"""Points whose density is computed together: with some hundred nodes each, about what the cache
+holds."""
 
 
 @dataclass(frozen=True)

@@ -115,31 +115,35 @@ class TwoSpirals(Density):
     def _first(self, x: Tensor) -> Tensor:
         """ln q(x)."""
         places, weights = (part.to(x.device) for part in legendre(self.nodes))
-        centres, weights = self._curve(places), 2 * places * weights
-        differences = [x[:, axis, None] - centres[:, axis] for axis in range(2)]
-        first, second = (self._kernel(d) for d in differences)
+        curve, weights = self._curve(places) / self._unit, 2 * places * weights
+        points = (x - self.width / 2) / self._unit
+        distances = [(points[:, axis, None] - curve[:, axis]).abs() for axis in range(2)]
+        first, second = (self._kernel(m) for m in distances)
         density = (first * second) @ weights
         # Some 30 σ from the curve the product underflows; its logarithm takes six times longer.
         far = density < 1e-200
         logs = density.clamp(min=1e-200).log()
         if bool(far.any()):
-            terms = sum(self._log_kernel(d[far]) for d in differences) + weights.log()
+            terms = sum(self._log_kernel(m[far]) for m in distances) + weights.log()
             logs[far] = terms.logsumexp(1)
-        return logs
+        return logs - 2 * math.log(2 * self.width)
 
-    def _bounds(self, d: Tensor) -> tuple[Tensor, Tensor]:
-        """a < b with w k(d) = Φ(-a) - Φ(-b).
+    @property
+    def _unit(self) -> float:
+        """Of distances in the kernel, whose Gaussian is then exp(-m²)."""
+        return math.sqrt(2) * self.sigma
 
-        k is symmetric about w/2; on this side of it neither difference loses digits.
+    def _kernel(self, m: Tensor) -> Tensor:
+        """2 w k(d) for m = |d - w/2|, the distance from the middle of the uniform part.
+
+        k is symmetric about w/2, and on the right of it the difference loses no digits.
         """
-        middle = (d - self.width / 2).abs()
-        return (middle - self.width / 2) / self.sigma, (middle + self.width / 2) / self.sigma
+        half = self.width / 2 / self._unit
+        return torch.erfc(m - half) - torch.erfc(m + half)
 
-    def _kernel(self, d: Tensor) -> Tensor:
-        low, high = (bound / math.sqrt(2) for bound in self._bounds(d))
-        return (torch.erfc(low) - torch.erfc(high)) / (2 * self.width)
-
-    def _log_kernel(self, d: Tensor) -> Tensor:
-        low, high = (torch.special.log_ndtr(-bound) for bound in self._bounds(d))
-        logs: Tensor = low + torch.log1p(-(high - low).exp()) - math.log(self.width)
+    def _log_kernel(self, m: Tensor) -> Tensor:
+        """ln 2 w k(d), which does not underflow."""
+        half = self.width / 2 / self._unit
+        low, high = (torch.special.log_ndtr(-math.sqrt(2) * t) for t in (m - half, m + half))
+        logs: Tensor = low + torch.log1p(-(high - low).exp()) + math.log(2)
         return logs
