@@ -14,59 +14,58 @@ TMLR 2024, arXiv 2302.00482.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from zoo.training.flows.coupling import optimal_pairs
 
-__all__ = ["Velocity", "draw_pairs", "matching_loss"]
+__all__ = ["Pairs", "Velocity", "draw_pairs", "matching_loss"]
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """v(t, x): times (B,) and points (B, ...) to velocities (B, ...)."""
 
 
+class Pairs(NamedTuple):
+    """What the velocity is regressed on."""
+
+    points: Tensor
+    """x_t, (B, ...)."""
+    directions: Tensor
+    """x₁ - x₀, (B, ...)."""
+    times: Tensor
+    """t, (B,)."""
+
+
 def draw_pairs(
-    data: Tensor, *, optimal: bool, generator: torch.Generator | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What one step of flow matching draws for a batch of data.
+    data: Tensor,
+    *,
+    optimal: bool,
+    sigma: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Pairs:
+    """Draw noise and times for a batch of data, and join them.
 
     Args:
         data: standardised, (B, ...).
         optimal: whether the pairs are those of the optimal transport, or independent.
-        generator: of noise and times, drawn on the CPU.
-
-    Returns:
-        Noise (B, ...), the data in the order of the pairs, and times (B,), on the device of `data`.
+        sigma: standard deviation of the blur around the lines.
+        generator: of noise, times and blur, drawn on the CPU.
     """
-    noise = torch.randn(data.shape, generator=generator, dtype=data.dtype).to(data.device)
-    times = torch.rand(len(data), generator=generator, dtype=data.dtype).to(data.device)
-    return noise, data[optimal_pairs(noise, data)] if optimal else data, times
-
-
-def matching_loss(
-    velocity: Velocity,
-    noise: Tensor,
-    data: Tensor,
-    times: Tensor,
-    *,
-    sigma: float = 0.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Mean squared distance of the velocity from the direction of each pair; without dimensions.
-
-    Args:
-        velocity: the field, at one time per point.
-        noise: (B, ...).
-        data: (B, ...), standardised, paired with the noise.
-        times: (B,) in [0, 1].
-        sigma: standard deviation of the blur around each line.
-        generator: of the blur, drawn on the CPU.
-    """
-    t = times.view(-1, *[1] * (data.dim() - 1))
-    between = torch.lerp(noise, data, t)
+    shape, dtype, device = data.shape, data.dtype, data.device
+    noise = torch.randn(shape, generator=generator, dtype=dtype).to(device)
+    times = torch.rand(len(data), generator=generator, dtype=dtype).to(device)
+    if optimal:
+        data = data[optimal_pairs(noise, data)]
+    points = torch.lerp(noise, data, times.view(-1, *[1] * (data.dim() - 1)))
     if sigma > 0:
-        blur = torch.randn(data.shape, generator=generator, dtype=data.dtype).to(data.device)
-        between = between + sigma * blur
-    error = velocity(times, between) - (data - noise)
+        blur = torch.randn(shape, generator=generator, dtype=dtype).to(device)
+        points = points + sigma * blur
+    return Pairs(points, data - noise, times)
+
+
+def matching_loss(velocity: Velocity, pairs: Pairs) -> Tensor:
+    """Mean squared distance of the velocity from the directions of the pairs, one number."""
+    error = velocity(pairs.times, pairs.points) - pairs.directions
     return error.square().flatten(1).sum(1).mean()
