@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from zoo.models import coupled, tangents
 from zoo.models.activations import ACTIVATIONS
-from zoo.models.tangents import value_and_divergence
 from zoo.models.velocity import VelocityMLP
 from zoo.odes import exact_divergence
 
@@ -44,21 +44,21 @@ def test_divergence_and_its_gradients(hidden: tuple[int, ...], activation: str) 
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 3])
 def test_gradcheck_of_what_is_derived_by_hand(count: int, activation: str) -> None:
     sizes = [2, *[4] * count, 2]
     weights = [
         torch.randn(after, before, dtype=torch.float64, requires_grad=True)
         for before, after in itertools.pairwise(sizes)
     ]
-    shifts = [torch.randn(n, dtype=torch.float64, requires_grad=True) for n in sizes[1:]]
+    conditions = torch.randn(2 * sum(sizes[1:]), dtype=torch.float64, requires_grad=True)
     x = points(3, 2).requires_grad_(True)
 
-    def function(x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        matrices, vectors = parameters[: count + 1], parameters[count + 1 :]
-        return value_and_divergence(x, matrices, vectors, ACTIVATIONS[activation])
+    def function(x: Tensor, conditions: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        formula = coupled if count == 2 else tangents
+        return formula.value_and_divergence(x, conditions, weights, ACTIVATIONS[activation])
 
-    assert torch.autograd.gradcheck(function, (x, *weights, *shifts))
+    assert torch.autograd.gradcheck(function, (x, conditions, *weights))
 
 
 @pytest.mark.parametrize("hidden", SHAPES)
@@ -91,7 +91,7 @@ def test_the_arithmetic_of_a_layer() -> None:
     torch.testing.assert_close(field(T, x), wanted)
 
 
-def test_the_curvatures_are_second_derivatives() -> None:
+def test_slopes_and_pulls_are_first_and_second_derivatives() -> None:
     a = torch.linspace(-4, 4, 41, dtype=torch.float64, requires_grad=True)
     for each in ACTIVATIONS.values():
         value = each.value(a)
@@ -99,7 +99,9 @@ def test_the_curvatures_are_second_derivatives() -> None:
         (curvature,) = torch.autograd.grad(slope.sum(), a)
         found = each.with_slope(a)
         torch.testing.assert_close(found, (value, slope))
-        torch.testing.assert_close(each.curvature(a, *found), curvature)
+        bars = torch.randn(2, 41, dtype=torch.float64)
+        pulled = each.pull(a, *found, *bars.clone())
+        torch.testing.assert_close(pulled, bars[0] * slope + bars[1] * curvature)
 
 
 @pytest.mark.parametrize("hidden", SHAPES)

@@ -1,4 +1,4 @@
-"""Activations with the derivatives that a divergence and its gradient need."""
+"""Activations with what a divergence and its gradient need of them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,43 +13,53 @@ __all__ = ["ACTIVATIONS", "Activation", "activation"]
 
 
 class Activation(NamedTuple):
-    """A smooth function of every element.
+    """A smooth function h = σ(a) of every element, with its slope s = σ'(a).
 
     Args:
         value: σ(a).
-        with_slope: σ(a) and σ'(a), in fewer passes than one by one.
-        curvature: σ''(a) of (a, σ(a), σ'(a)).
+        with_slope: h and s, in fewer passes than one by one.
+        pull: of (a, h, s, h̄, s̄) the derivative by a, ā = h̄ σ'(a) + s̄ σ''(a).
     """
 
     value: Callable[[Tensor], Tensor]
     with_slope: Callable[[Tensor], tuple[Tensor, Tensor]]
-    curvature: Callable[[Tensor, Tensor, Tensor], Tensor]
+    pull: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def _tanh(a: Tensor) -> tuple[Tensor, Tensor]:
     h = torch.tanh(a)
-    return h, 1 - h * h
+    return h, torch.addcmul(h.new_ones(()), h, h, value=-1)
+
+
+def _tanh_pull(a: Tensor, h: Tensor, s: Tensor, h_bar: Tensor, s_bar: Tensor) -> Tensor:
+    # σ'' = -2 h s, so that s comes out of the sum.
+    return torch.addcmul(h_bar, h, s_bar, value=-2).mul_(s)
 
 
 def _softplus(a: Tensor) -> tuple[Tensor, Tensor]:
     return F.softplus(a), torch.sigmoid(a)
 
 
+def _softplus_pull(a: Tensor, h: Tensor, s: Tensor, h_bar: Tensor, s_bar: Tensor) -> Tensor:
+    return torch.addcmul(h_bar, s_bar, 1 - s).mul_(s)
+
+
 def _silu(a: Tensor) -> tuple[Tensor, Tensor]:
     gate = torch.sigmoid(a)
     h = a * gate
-    return h, gate + h * (1 - gate)
+    return h, torch.addcmul(gate, h, 1 - gate)
 
 
-def _silu_curvature(a: Tensor, h: Tensor, slope: Tensor) -> Tensor:
+def _silu_pull(a: Tensor, h: Tensor, s: Tensor, h_bar: Tensor, s_bar: Tensor) -> Tensor:
     gate = torch.sigmoid(a)
-    return gate * (1 - gate) * (2 + a * (1 - 2 * gate))
+    curvature = (1 - gate) * torch.addcmul(2 * gate, h, 1 - 2 * gate)
+    return torch.addcmul(h_bar * s, s_bar, curvature)
 
 
 ACTIVATIONS = {
-    "silu": Activation(F.silu, _silu, _silu_curvature),
-    "softplus": Activation(F.softplus, _softplus, lambda a, h, slope: slope * (1 - slope)),
-    "tanh": Activation(torch.tanh, _tanh, lambda a, h, slope: -2 * h * slope),
+    "silu": Activation(F.silu, _silu, _silu_pull),
+    "softplus": Activation(F.softplus, _softplus, _softplus_pull),
+    "tanh": Activation(torch.tanh, _tanh, _tanh_pull),
 }
 
 

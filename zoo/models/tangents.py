@@ -1,14 +1,15 @@
-"""A perceptron's value and divergence in one pass forward and one, derived by hand, backward.
+"""A gated perceptron's value and divergence in one pass forward and, by hand, one backward.
 
-With a_l = W_l h_{l-1} + c_l, h_l = σ(a_l) and s_l = σ'(a_l), the columns of the Jacobian are
-carried along with the activations:
+With gates γ_l = σ(g_l), a_l = γ_l ⊙ W_l h_{l-1} + c_l, h_l = f(a_l) and s_l = f'(a_l), the columns
+of the Jacobian are carried along with the activations:
 
-    u_l = W_l t_{l-1},   t_l = s_l ⊙ u_l,   t_0 = I,   div = Σ_d W_{L+1}[d] · t_L^d.
+    u_l = γ_l ⊙ W_l t_{l-1},   t_l = s_l ⊙ u_l,   t_0 = I,   div = Σ_d (γ ⊙ W)_{L+1}[d] · t_L^d.
 
-Value and D columns go through each layer as one matrix product of (1 + D) B rows. Differentiating
-backwards from (v, div), with ā for the derivative of the loss by a,
+The gates, which are those of one time, are folded into the matrices. Value and D columns then go
+through each layer as one matrix product of (1 + D) B rows. Differentiating backwards from the value
+and the divergence, with ā for the derivative of the loss by a,
 
-    ū = t̄ ⊙ s,   s̄ = Σ_d t̄^d ⊙ u^d,   ā = h̄ ⊙ s + s̄ ⊙ σ''(a).
+    ū = t̄ ⊙ s,   s̄ = Σ_d t̄^d ⊙ u^d,   ā = h̄ ⊙ s + s̄ ⊙ f''(a).
 
 Automatic differentiation would do the same in several times as many operations on (B, width).
 """
@@ -21,112 +22,102 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zoo.models.activations import Activation
+from zoo.models.gates import fold, unfold
 
 __all__ = ["value_and_divergence"]
 
 
 def value_and_divergence(
-    x: Tensor, weights: Sequence[Tensor], shifts: Sequence[Tensor], activation: Activation
+    x: Tensor, conditions: Tensor, weights: Sequence[Tensor], activation: Activation
 ) -> tuple[Tensor, Tensor]:
-    """The perceptron W_{L+1} σ(... σ(W_1 x + c_1) ...) + c_{L+1} from ℝᴰ to ℝᴰ, and its divergence.
+    """The perceptron from ℝᴰ to ℝᴰ at one time, and its divergence.
 
-    Can be differentiated once, by points, weights and shifts.
+    Can be differentiated once, by points, conditions and weights.
 
     Args:
         x: (B, D).
+        conditions: see `zoo.models.gates.fold`.
         weights: L + 1 matrices (outputs, inputs), L at least 1.
-        shifts: L + 1 vectors (outputs,).
-        activation: σ.
+        activation: f.
 
     Returns:
         The value (B, D) and the divergence (B,).
     """
-    value, divergence = _Tangents.apply(activation, len(weights), x, *weights, *shifts)
+    value, divergence = _Tangents.apply(activation, x, conditions, *weights)
     return value, divergence
 
 
 class _Tangents(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, activation: Activation, count: int, x: Tensor, *parameters: Tensor
+        ctx: Any, activation: Activation, x: Tensor, conditions: Tensor, *matrices: Tensor
     ) -> tuple[Tensor, Tensor]:
-        weights, shifts = parameters[:count], parameters[count:]
+        weights, shifts = fold(conditions, matrices)
         batch, dim = x.shape
         a = torch.addmm(shifts[0], x, weights[0].T)
         h, s = activation.with_slope(a)
-        u = weights[0].T[:, None]  # (D, 1, width): the first columns are the same for all points
+        # (D, 1, width): before the first activation the columns are the same for all points.
+        u = weights[0].T.contiguous()[:, None]
         saved = [a, h, s, u]
         for weight, shift in zip(weights[1:-1], shifts[1:-1], strict=True):
             rows = h.new_empty(1 + dim, batch, weight.shape[1])
             rows[0] = h
             torch.mul(u, s, out=rows[1:])
-            product = (rows.flatten(0, 1) @ weight.T).reshape(1 + dim, batch, -1)
+            product = (rows.reshape(-1, rows.shape[2]) @ weight.T).reshape(1 + dim, batch, -1)
             a, u = product[0].add_(shift), product[1:]
             h, s = activation.with_slope(a)
             saved += [rows, a, h, s, u]
         value = torch.addmm(shifts[-1], h, weights[-1].T)
-        traced = _weighted(u, weights[-1])
-        divergence = torch.linalg.vecdot(s, traced.expand_as(s))
-        ctx.activation, ctx.count = activation, count
-        ctx.save_for_backward(x, *weights, traced, *saved)
+        traced = _sum_of_products(u, weights[-1])
+        divergence = (s * traced).sum(1)
+        ctx.activation, ctx.count = activation, len(weights)
+        ctx.save_for_backward(x, conditions, *matrices, *weights, traced, *saved)
         return value, divergence
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        grad_value, grad_divergence = grads
-        count = ctx.count
-        x, *rest = ctx.saved_tensors
-        weights, traced, saved = rest[:count], rest[count], rest[count + 1 :]
-        last = weights[-1]
+    def backward(ctx: Any, *above: Tensor) -> Any:
+        value_bar, divergence_bar = above
+        count, pull = ctx.count, ctx.activation.pull
+        x, conditions, *rest = ctx.saved_tensors
+        matrices, weights = rest[:count], rest[count : 2 * count]
+        traced, *saved = rest[2 * count :]
+        dim, last = x.shape[1], weights[-1]
         *_, a, h, s, u = saved
-        slope_bar = grad_divergence[:, None] * traced
-        inner = grad_divergence[:, None] * s
-        weight_grads = [torch.addmm(_summed(inner, u), grad_value.T, h)]
-        shift_grads = [grad_value.sum(0)]
-        h_bar, u_bar = grad_value @ last, inner * last[:, None]
+        divergence_bar = divergence_bar[:, None]
+        s_bar, traced_bar = divergence_bar * traced, divergence_bar * s
+        weight_bars = [torch.addmm(_products_summed(traced_bar, u), value_bar.T, h)]
+        shift_bars = [value_bar.sum(0)]
+        h_bar = value_bar @ last
+        # ū is t̄ ⊙ scale: at the top traced_bar ⊙ W[d], further down t̄ ⊙ s.
+        t_bar, scale = traced_bar.expand(dim, -1, -1), last[:, None]
         for index in range(count - 2, 0, -1):
-            rows, a, h, s, u = saved[5 * index - 1 : 5 * index + 4]
-            a_bar = _before(ctx.activation, a, h, s, h_bar, slope_bar)
-            shift_grads.append(a_bar.sum(0))
-            bars = torch.cat([a_bar, u_bar.flatten(0, 1)])
-            weight_grads.append(bars.T @ rows.flatten(0, 1))
-            below = (bars @ weights[index]).reshape(rows.shape)
-            h_bar, t_bar = below[0], below[1:]
+            rows = saved[5 * index - 1]
+            bars = a.new_empty(1 + dim, *a.shape)
+            bars[0] = pull(a, h, s, h_bar, s_bar)
+            torch.mul(t_bar, scale, out=bars[1:])
+            shift_bars.append(bars[0].sum(0))
+            flat = bars.reshape(-1, bars.shape[2])
+            weight_bars.append(flat.T @ rows.reshape(-1, rows.shape[2]))
+            below = (flat @ weights[index]).reshape(rows.shape)
             a, h, s, u = saved[5 * index - 5 : 5 * index - 1]
-            slope_bar = _weighted_sum(t_bar, u)
-            u_bar = t_bar.mul_(s)
-        a_bar = _before(ctx.activation, a, h, s, h_bar, slope_bar)
-        shift_grads.append(a_bar.sum(0))
-        weight_grads.append(torch.addmm(u_bar.sum(1).T, a_bar.T, x))
-        return None, None, a_bar @ weights[0], *weight_grads[::-1], *shift_grads[::-1]
+            h_bar, t_bar, scale = below[0], below[1:], s
+            s_bar = _sum_of_products(t_bar, u)
+        a_bar = pull(a, h, s, h_bar, s_bar)
+        shift_bars.append(a_bar.sum(0))
+        weight_bars.append(torch.addmm((t_bar * scale).sum(1).T, a_bar.T, x))
+        x_bar = a_bar @ weights[0]
+        return None, x_bar, *unfold(conditions, matrices, weight_bars[::-1], shift_bars[::-1])
 
 
-def _weighted(u: Tensor, weight: Tensor) -> Tensor:
-    """Σ_d weight[d] ⊙ u^d for columns u (D, B or 1, width) and weight (D, width)."""
-    out = u[0] * weight[0]
-    for column, row in zip(u[1:], weight[1:], strict=True):
-        out.addcmul_(column, row)
-    return out
+def _sum_of_products(left: Tensor, right: Tensor) -> Tensor:
+    """Σ_d left^d ⊙ right^d: (B or 1, width) for (D, B or 1, width) and (D, [B or 1,] width)."""
+    total = left[0] * right[0]
+    for one, other in zip(left[1:], right[1:], strict=True):
+        total.addcmul_(one, other)
+    return total
 
 
-def _weighted_sum(t: Tensor, u: Tensor) -> Tensor:
-    """Σ_d t^d ⊙ u^d for t (D, B, width) and u (D, B or 1, width)."""
-    out = t[0] * u[0]
-    for left, right in zip(t[1:], u[1:], strict=True):
-        out.addcmul_(left, right)
-    return out
-
-
-def _summed(inner: Tensor, u: Tensor) -> Tensor:
-    """Σ_b inner ⊙ u^d, (D, width), for inner (B, width) and u (D, B or 1, width)."""
-    if u.shape[1] == 1:
-        return u[:, 0] * inner.sum(0)
-    return torch.stack([(inner * column).sum(0) for column in u])
-
-
-def _before(
-    activation: Activation, a: Tensor, h: Tensor, s: Tensor, h_bar: Tensor, s_bar: Tensor
-) -> Tensor:
-    """ā = h̄ ⊙ σ' + s̄ ⊙ σ''."""
-    return torch.addcmul(h_bar * s, s_bar, activation.curvature(a, h, s))
+def _products_summed(weight: Tensor, u: Tensor) -> Tensor:
+    """Σ_b weight ⊙ u^d, (D, width), for weight (B, width) and u (D, B or 1, width)."""
+    return torch.stack([(weight * column).sum(0) for column in u])

@@ -7,9 +7,9 @@ solve, the gate is folded into W, so that time costs nothing per example.
 The likelihood needs tr ∂v/∂x. By automatic differentiation that is a pass backwards for every
 dimension, and one through these for the gradient. Here it is a formula: with S = diag σ'(a),
 
-- one hidden layer:  tr(W₂ S W₁) = s · diag(W₁ W₂);
-- two:  tr(W₃ S₂ W₂ S₁ W₁) = s₂ · (W₂ ⊙ (W₁ W₃)ᵀ) s₁, whose cost does not grow with D;
-- more: the D columns of the Jacobian are carried along (`zoo.models.tangents`).
+- two hidden layers:  tr(W₃ S₂ W₂ S₁ W₁) = s₂ · (W₂ ⊙ (W₁ W₃)ᵀ) s₁, whose cost does not grow with D
+  (`zoo.models.coupled`);
+- any other number: the D columns of the Jacobian are carried along (`zoo.models.tangents`).
 
 Grathwohl et al., "FFJORD", ICLR 2019, arXiv 1810.01367 (the layer; its divergence is by automatic
 differentiation).
@@ -18,13 +18,15 @@ differentiation).
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.models import coupled, tangents
 from zoo.models.activations import activation as named
-from zoo.models.tangents import value_and_divergence
+from zoo.models.gates import fold
 
 __all__ = ["VelocityMLP"]
 
@@ -77,33 +79,39 @@ class VelocityMLP(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity (B, D) of points x (B, D) at time t: without dimensions, or (B,)."""
-        gates, shifts = self._conditions(t)
-        h = x
-        for index, weight in enumerate(self.matrices):
-            if t.dim():
-                h = torch.addcmul(shifts[index], F.linear(h, weight), gates[index])
-            else:
-                h = F.linear(h, weight * gates[index][:, None], shifts[index])
-            if index < len(self.hidden):
-                h = self.activation.value(h)
-        return h
+        conditions, matrices = self.time(self._features(t)), self.matrices
+        if t.dim() == 0:
+            layers = zip(*fold(conditions, matrices), strict=True)
+            products = [partial(F.linear, weight=weight, bias=shift) for weight, shift in layers]
+        else:
+            gates, shifts = conditions.chunk(2, -1)
+            sizes = [len(matrix) for matrix in matrices]
+            parts = zip(
+                matrices, gates.sigmoid().split(sizes, -1), shifts.split(sizes, -1), strict=True
+            )
+            products = [partial(_gated, weight=w, gate=g, shift=c) for w, g, c in parts]
+        for product in products[:-1]:
+            x = self.activation.value(product(x))
+        return products[-1](x)
 
     def with_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity (B, D) and tr ∂v/∂x (B,) of points x (B, D) at one time t.
 
         Can be differentiated once; `zoo.odes.exact_divergence` serves those who need more.
         """
-        weights, shifts = self._fold(t)
-        if len(self.hidden) == 2:
-            return self._with_two_layers(x, weights, shifts)
-        return value_and_divergence(x, weights, shifts, self.activation)
+        formula = coupled if len(self.hidden) == 2 else tangents
+        conditions = self._conditions(t)
+        value, divergence = formula.value_and_divergence(
+            x, conditions, self.matrices, self.activation
+        )
+        return value, divergence
 
     def with_jacobian(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity (B, D) and ∂vᵢ/∂xⱼ (B, D, D) of points x (B, D) at one time t.
 
         The D columns are carried along: meant for small D.
         """
-        weights, shifts = self._fold(t)
+        weights, shifts = fold(self._conditions(t), self.matrices)
         h, columns = x, torch.eye(self.dim, dtype=x.dtype, device=x.device)[:, None]
         for weight, shift in zip(weights[:-1], shifts[:-1], strict=True):
             h, slope = self.activation.with_slope(F.linear(h, weight, shift))
@@ -111,32 +119,22 @@ class VelocityMLP(nn.Module):
         v = F.linear(h, weights[-1], shifts[-1])
         return v, F.linear(columns, weights[-1]).permute(1, 2, 0)
 
-    def _with_two_layers(
-        self, x: Tensor, weights: Sequence[Tensor], shifts: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        first, middle, last = weights
-        h, inner = self.activation.with_slope(F.linear(x, first, shifts[0]))
-        h, outer = self.activation.with_slope(F.linear(h, middle, shifts[1]))
-        coupling = middle * (first @ last).T
-        divergence = torch.linalg.vecdot(F.linear(inner, coupling), outer)
-        return F.linear(h, last, shifts[2]), divergence
-
-    def _fold(self, t: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Matrices, with their gates, and shifts of the layers at one time."""
+    def _conditions(self, t: Tensor) -> Tensor:
+        """Gates before their sigmoid, and shifts, at one time, (2 Σ outputs,)."""
         if t.dim():
             raise ValueError(f"expected one time for the batch, found shape {tuple(t.shape)}")
-        gates, shifts = self._conditions(t)
-        folded = [weight * gate[:, None] for weight, gate in zip(self.matrices, gates, strict=True)]
-        return folded, shifts
+        conditions: Tensor = self.time(self._features(t))
+        return conditions
 
-    def _conditions(self, t: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Gates and shifts of the layers: (width,) for a time without dimensions, (B, width)."""
+    def _features(self, t: Tensor) -> Tensor:
+        """φ(t): (F,) for a time without dimensions, (B, F) for t (B,)."""
         t = t.to(self.time.weight)[..., None]
-        if self.frequencies:
-            turns = t * (math.pi * torch.arange(1, self.frequencies + 1).to(t))
-            t = torch.cat([t, turns.cos(), turns.sin()], -1)
-        gates, shifts = self.time(t).chunk(2, -1)
-        sizes = [*self.hidden, self.dim]
-        return list(torch.split(torch.sigmoid(gates), sizes, -1)), list(
-            torch.split(shifts, sizes, -1)
-        )
+        if not self.frequencies:
+            return t
+        turns = t * (math.pi * torch.arange(1, self.frequencies + 1).to(t))
+        return torch.cat([t, turns.cos(), turns.sin()], -1)
+
+
+def _gated(h: Tensor, weight: Tensor, gate: Tensor, shift: Tensor) -> Tensor:
+    """A layer with a gate and a shift for every point."""
+    return torch.addcmul(shift, F.linear(h, weight), gate)
