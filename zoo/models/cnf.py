@@ -24,7 +24,7 @@ from zoo.odes import Solver, hutchinson_divergence, probe, solve
 
 __all__ = ["CNF", "standard_normal"]
 
-BATCH = 8192
+BATCH = 4096
 """Points that are solved at once when no gradient is asked for: about what the cache holds."""
 
 
