@@ -218,7 +218,7 @@ class ImageCNF(nn.Module):
     ) -> Tensor:
         """Noise z(0) (B, C, H, W) of dequantised images; arguments and errors as of `likelihood`.
 
-        `decode` gives the images back to half a grey level, so that rounding gives them exactly.
+        `decode` gives them back to half a grey level and the solver's error: rounding undoes u.
         """
         z, _ = self.latent(images, generator)
         return self._transport(z, (1.0, 0.0), solver)[-1]
@@ -252,7 +252,7 @@ class ImageCNF(nn.Module):
     ) -> Tensor:
         """Images between a and b, (steps, B, C, H, W), along great circles of their noise.
 
-        The first are a and the last b, up to half a grey level.
+        The first are a and the last b, to half a grey level and the solver's error.
 
         Args:
             a, b: (B, C, H, W) in [0, 1].

@@ -70,6 +70,12 @@ class UNet(nn.Module):
 
     def __init__(self, channels: int = 1, width: int = 64, blocks: int = 2) -> None:
         super().__init__()
+        for name, value in {"channels": channels, "width": width, "blocks": blocks}.items():
+            multiple = GROUP if name == "width" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: expected an integer of at least 1, found {value!r}")
+            if value % multiple:
+                raise ValueError(f"{name}: expected a multiple of {multiple}, found {value}")
         inner, time = channels * PATCH**2, 2 * width
         self.time = nn.Sequential(
             nn.Linear(1 + 2 * OCTAVES, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU()
