@@ -15,7 +15,7 @@ from zoo.data import spirals
 from zoo.metrics.forecast import forecast_error, observed
 from zoo.models.gru_forecaster import GRUForecaster
 from zoo.models.latent_ode import LatentODE
-from zoo.training.forecasting import table
+from zoo.training.forecasting import limit, picture, table
 from zoo.training.forecasting.fit import (
     ForecastSettings,
     architecture,
@@ -240,3 +240,57 @@ def test_a_run_that_is_not_finished_is_an_error(
     (tmp_path / "run.json").write_text(json.dumps({"command": "python x.py", "status": "running"}))
     assert table.main([str(tmp_path)]) == 1
     assert "not finished" in capsys.readouterr().err
+
+
+def test_the_exact_forecast_weighs_all_curves_by_their_likelihood() -> None:
+    model = limit.Exact(grid=71)
+    batch = spirals.observe(spirals.load("test", 3), 5, torch.Generator().manual_seed(0))
+    inputs = (batch.times, batch.values, batch.mask, batch.times_query)
+    found = model.forecast(*inputs).mean
+    assert model.curves.shape == (142, 200, 2)
+    for b in range(3):
+        index = (batch.times[b] / spirals.DT).round().long().tolist()
+        densities = NORMAL(model.curves[:, index], 0.3).log_prob(batch.values[b].double())
+        weights = densities.sum((1, 2)).exp()
+        expected = sum(w * curve[100:] for w, curve in zip(weights, model.curves, strict=True))
+        torch.testing.assert_close(found[b], (expected / weights.sum()).float())
+
+
+def test_the_exact_forecast_is_better_than_a_line_and_better_with_more_points(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = limit.Exact(351)
+    few, many = (forecast_error(fine, observed("test", 60, count)).rmse for count in (5, 100))
+    # With all points the error of a start is about σ / sqrt(100), times how much faster it becomes.
+    assert 0.01 < many < 0.06 and 2 * many < few
+    monkeypatch.setattr(limit, "Exact", lambda: fine)
+    assert limit.main(["--series", "4"]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[2:]] == [
+        "30",
+        "50",
+        "100",
+    ]
+
+
+def test_the_picture_shows_two_series_of_each_direction(tmp_path: Path) -> None:
+    batch, clean = picture.series_of_both_directions(30)
+    assert clean.shape == (4, 200, 2) and batch.values.shape == (4, 30, 2)
+    assert (clean[:, :, 0].mean(1) < 0).tolist() == [True, False, True, False]
+    distance = (batch.values - clean[:, (batch.times[0] / spirals.DT).round().long()]).abs()
+    assert distance[0].max() < 5 * spirals.NOISE
+    asked = clean.shape[:2]
+    found = LatentODE(hidden=4, recurrent=4).forecast(
+        batch.times,
+        batch.values,
+        batch.mask,
+        batch.times[:, :1] + spirals.DT * torch.arange(200).expand(asked),
+        samples=2,
+    )
+    figure = picture.draw(batch, clean, found)
+    panels = figure.get_axes()
+    assert len(panels) == 8
+    lines = {line.get_label(): line for line in panels[1].get_lines()}
+    assert lines["truth"].get_xdata() == pytest.approx(clean[1, :, 0].numpy())
+    assert lines["observed"].get_ydata() == pytest.approx(batch.values[1, :, 1].numpy())
+    assert lines["forecast"].get_xdata() == pytest.approx(found.mean[1, :, 0].numpy())
+    assert picture.main(["cnn-robust", "--out", str(tmp_path / "x.png")]) == 1

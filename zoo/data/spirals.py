@@ -27,7 +27,18 @@ from torch import Tensor
 
 from zoo.errors import UnknownNameError
 
-__all__ = ["DT", "FUTURE", "NOISE", "WINDOW", "Batch", "Spirals", "load", "make", "observe"]
+__all__ = [
+    "DT",
+    "FUTURE",
+    "NOISE",
+    "WINDOW",
+    "Batch",
+    "Spirals",
+    "curves",
+    "load",
+    "make",
+    "observe",
+]
 
 Split = Literal["train", "validation", "test"]
 
@@ -43,6 +54,8 @@ FUTURE = 100
 """Points to forecast, right after the window."""
 NOISE = 0.3
 A, B, CENTRE = 0.0, 0.3, 5.0
+STARTS = (100, 800)
+"""First and last step at which a series can begin."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,8 @@ def make(n: int, generator: torch.Generator | None = None, *, jitter: float = 0.
         raise ValueError(f"n: expected at least one series, found {n}")
     if not jitter >= 0:
         raise ValueError(f"jitter: expected at least 0, found {jitter}")
-    begin = 100 + 700 * torch.rand(n, 1, generator=generator, dtype=torch.float64)
+    low, high = STARTS
+    begin = low + (high - low) * torch.rand(n, 1, generator=generator, dtype=torch.float64)
     clockwise = torch.rand(n, 1, generator=generator) < 0.5
     shape = torch.randn(2, n, 1, generator=generator, dtype=torch.float64)
     a, b = A + jitter * shape[0], B * (1 + jitter * shape[1])
@@ -141,6 +155,18 @@ def observe(series: Spirals, count: int, generator: torch.Generator | None = Non
         times_query=series.times[WINDOW:].expand(n, -1),
         targets=series.clean[:, WINDOW:],
     )
+
+
+def curves(grid: int) -> Tensor:
+    """All series without noise or jitter, from `grid` equally spaced starts in each direction.
+
+    Returns:
+        (2 grid, 200, 2), float64: clockwise first.
+    """
+    begin = torch.linspace(*STARTS, grid, dtype=torch.float64).repeat(2).unsqueeze(1)
+    clockwise = torch.arange(2 * grid).unsqueeze(1) < grid
+    t = DT * (begin + torch.arange(WINDOW + FUTURE, dtype=torch.float64))
+    return _curve(t, clockwise, torch.tensor(A).double(), torch.tensor(B).double())
 
 
 def _curve(t: Tensor, clockwise: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -66,8 +66,9 @@ def draw(batch: spirals.Batch, clean: Tensor, found: Forecast, theme: Theme = LI
     for index, (plane, line) in enumerate(zip(*rows, strict=True)):
         points, own = batch.values[index], found.samples[:, index]
         asked = torch.maximum(times, batch.times[index, 0])
-        for sample in own:
-            plane.plot(*sample.T, color=SAMPLE, linewidth=0.5, alpha=0.5)
+        for number, sample in enumerate(own):
+            label = None if number else "samples"
+            plane.plot(*sample.T, color=SAMPLE, linewidth=0.5, alpha=0.5, label=label)
             line.plot(asked, sample[:, 0], color=SAMPLE, linewidth=0.5, alpha=0.5)
         for panel, x, y, truth, mean in (
             (plane, points[:, 0], points[:, 1], clean[index].T, found.mean[index].T),
@@ -92,7 +93,7 @@ def draw(batch: spirals.Batch, clean: Tensor, found: Forecast, theme: Theme = LI
         handles,
         labels,
         loc="outside upper left",
-        ncols=3,
+        ncols=4,
         frameon=False,
         labelcolor=theme.ink,
         fontsize=9.5,
