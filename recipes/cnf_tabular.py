@@ -76,7 +76,9 @@ class Config(FlowSettings):
     hidden: tuple[int, ...] = training.option(
         (256, 256), "widths of the velocity's hidden layers; two are fastest"
     )
-    activation: Literal["tanh", "softplus", "silu"] = training.option("softplus", "of the velocity")
+    activation: Literal["tanh", "softplus", "silu", "sine"] = training.option(
+        "softplus", "of the velocity"
+    )
     weight_decay: float = training.option(1e-6, "of Adam")
     table: str = training.option("power-plant", "what to learn", choices=(*NAMES, SMOKE_TABLE))
     validate: int = training.option(500, "steps between two looks at the validation part")

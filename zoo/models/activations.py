@@ -56,8 +56,17 @@ def _silu_pull(a: Tensor, h: Tensor, s: Tensor, h_bar: Tensor, s_bar: Tensor) ->
     return torch.addcmul(h_bar * s, s_bar, curvature)
 
 
+def _sine(a: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.sin(a), torch.cos(a)
+
+
+def _sine_pull(a: Tensor, h: Tensor, s: Tensor, h_bar: Tensor, s_bar: Tensor) -> Tensor:
+    return torch.addcmul(h_bar * s, h, s_bar, value=-1)
+
+
 ACTIVATIONS = {
     "silu": Activation(F.silu, _silu, _silu_pull),
+    "sine": Activation(torch.sin, _sine, _sine_pull),
     "softplus": Activation(F.softplus, _softplus, _softplus_pull),
     "tanh": Activation(torch.tanh, _tanh, _tanh_pull),
 }

@@ -72,6 +72,15 @@ class VelocityMLP(nn.Module):
             self.time.weight[-dim:].zero_()
             self.time.bias[-dim:].zero_()
 
+    @torch.no_grad()
+    def scale_first_layer(self, factor: float) -> None:
+        """Multiply W₁: what the untrained network tells apart is finer by so much.
+
+        With sines this is the ω₀ of Sitzmann et al., "Implicit neural representations with periodic
+        activation functions", NeurIPS 2020, arXiv 2006.09661.
+        """
+        self.matrices[0].mul_(factor)
+
     @property
     def matrices(self) -> list[Tensor]:
         """W of every layer, (outputs, inputs)."""

@@ -59,6 +59,7 @@ def fit(
         DivergedError: the loss is not finite.
     """
     model.train()
+    model.velocity.scale_first_layer(config.fineness)
     average: Average[CNF] = Average(model, config.ema)
     phases = (
         (

@@ -36,7 +36,10 @@ class FlowSettings(Settings):
     clip: float | None = option(None, "largest norm of the gradient, or none")
     ema: float = option(0.999, "decay of the moving average of the weights, which is what is kept")
     hidden: tuple[int, ...] = option((64, 64, 64), "widths of the velocity's hidden layers")
-    activation: Literal["tanh", "softplus", "silu"] = option("tanh", "of the velocity")
+    activation: Literal["tanh", "softplus", "silu", "sine"] = option("tanh", "of the velocity")
+    fineness: float = option(
+        1.0, "factor of the first layer's initial weights; large: fine details from the beginning"
+    )
     frequencies: int = option(0, "of the time, in the velocity")
 
     def __post_init__(self) -> None:
@@ -44,7 +47,7 @@ class FlowSettings(Settings):
         self._at_least_zero("matching_steps", "likelihood_steps", "sigma", "warmup", "frequencies")
         self._at_least_zero("kinetic", "jacobian", "weight_decay")
         self._more_than_zero("matching_batch", "matching_rate", "batch_size", "learning_rate")
-        self._more_than_zero("tolerance", "probes", "clip")
+        self._more_than_zero("tolerance", "probes", "clip", "fineness")
         if not self.matching_steps + self.likelihood_steps:
             raise SettingsError("matching_steps, likelihood_steps: expected more than 0 in all")
         if not 0 <= self.ema < 1:
