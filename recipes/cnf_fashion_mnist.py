@@ -40,7 +40,25 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "gpu": {"steps": 200_000, "width": 128, "blocks": 4, "ema": 0.9999, "precision": "bfloat16"},
 }
-LINES: list[Line] = []
+FOREIGN = ("mnist", "upside-down", "negative", "constant", "noise")
+BITS = ("bits-per-dimension", "bits-per-dimension-standard-error")
+LINES = [
+    *(Line("fashion-mnist", 1_000, metric) for metric in BITS),
+    *(
+        Line("fashion-mnist", 1_000, f"bits-per-dimension-of-{m}")
+        for m in ("gaussian", "histogram")
+    ),
+    *(Line("fashion-mnist", 250, f"auroc-{name}-likelihood") for name in FOREIGN),
+    *(Line("fashion-mnist", 250, f"auroc-mnist-{s}") for s in ("typicality", "norm", "energy")),
+    *(Line("fashion-mnist", 250, f"auroc-{name}-together") for name in FOREIGN),
+    *(Line(SAMPLE, 200, metric) for metric in BITS),
+    *(Line(SAMPLE, 100, f"auroc-{name}-together") for name in ("constant", "noise")),
+]
+"""What the card will say, the headline first."""
+SMOKE_LINES = [
+    Line(SAMPLE, 4, "bits-per-dimension"),
+    Line(SAMPLE, 8, "auroc-noise-together"),
+]
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,7 @@ def train(config: Config, run: training.Run) -> None:
     average = fit(model, images, config, run)
     usual = read_card(cards_folder() / CARD).config
     changes = {name: value for name, value in arguments.items() if usual[name] != value}
-    lines = [] if smoke else LINES
+    lines = SMOKE_LINES if smoke else LINES
     finish(
         run,
         average.module,

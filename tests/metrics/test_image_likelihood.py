@@ -90,9 +90,9 @@ def test_traits_are_those_of_a_flow_that_does_nothing(model: ImageCNF) -> None:
     w = (a / (1 - a)).log()
     normal = torch.distributions.Normal(-0.5, 1.5).log_prob(w).sum(1)
     expected = normal + (0.98 / (a * (1 - a))).log().sum(1)
-    # Ten steps through a linear field, in float32.
-    torch.testing.assert_close(found.log_prob, expected, rtol=0, atol=5e-3)
-    torch.testing.assert_close(found.norm, ((w + 0.5) / 1.5).square().sum(1), rtol=1e-3, atol=1e-3)
+    # Within the tolerance of the solver.
+    torch.testing.assert_close(found.log_prob, expected, rtol=0, atol=0.03)
+    torch.testing.assert_close(found.norm, ((w + 0.5) / 1.5).square().sum(1), rtol=5e-3, atol=0)
     assert float(found.energy.min()) > 0
 
 
@@ -196,4 +196,4 @@ def test_other_models_have_none_of_these(name: str, toy: dict[str, ImageDataset]
 
 
 def test_a_repeated_measurement_may_differ_by_rounding_only() -> None:
-    assert metrics.tolerance(line("bits-per-dimension", 1000)) == 0.002
+    assert metrics.tolerance(line("bits-per-dimension", 1000)) == 0.005
