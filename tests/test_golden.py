@@ -15,6 +15,8 @@ from zoo.models.cnnf import CNNF
 from zoo.models.dcgan import DCGAN
 
 TASK = "image-classification"
+GRAPHS = ("image-classification", "image-generation")
+"""Tasks of networks that are one graph; a solver of differential equations decides by values."""
 PUBLISHED = [f"{name}.{tag}" for name, card in registry.cards().items() for tag in card.weights]
 
 
@@ -185,7 +187,7 @@ def test_a_published_model_gives_its_golden_outputs_in_any_batch(name, batch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [n for n in PUBLISHED if registry.find(n)[0].task in GRAPHS])
 def test_a_published_model_survives_export(name):
     card, tag = registry.find(name)
     model = zoo.create(name, pretrained=True)
