@@ -92,6 +92,8 @@ def train(config: Config, run: training.Run) -> None:
         tag=config.tag,
         lines=lines,
         data=config.data,
+        # Eight bits would cost 0.004 bits per dimension.
+        dtype="bfloat16",
         config=changes,
     )
 
