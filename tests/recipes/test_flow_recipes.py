@@ -139,6 +139,7 @@ def test_the_best_weights_are_kept() -> None:
         ({"method": "rk5"}, "method: expected one of"),
         ({"method": "rk4"}, "solver_steps: rk4 has equal steps"),
         ({"method": "rk4", "solver_steps": 0}, "solver_steps: rk4 has equal steps"),
+        ({"further_steps": 2}, "further_steps: expected solver_steps beside it"),
         ({"solver_steps": 7}, "solver_steps: dopri5 chooses its own steps"),
         ({"tolerance": 0.0}, "tolerance: expected more than 0"),
         ({"probes": 0}, "probes: expected more than 0"),
@@ -149,6 +150,16 @@ def test_settings_that_make_no_training_are_refused(
 ) -> None:
     with pytest.raises(training.SettingsError, match=expected):
         FlowSettings(**wrong)
+
+
+def test_further_steps_are_drawn_evenly_and_only_on_request() -> None:
+    config = FlowSettings(method="rk4", solver_steps=4, further_steps=2)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [config.solver(generator).steps for _ in range(300)]
+    assert min(drawn.count(steps) for steps in (4, 5, 6)) > 70
+    assert set(drawn) == {4, 5, 6}
+    assert config.solver().steps == 4
+    assert FlowSettings().solver(generator).steps is None
 
 
 def test_the_defaults_are_those_of_ffjord() -> None:

@@ -2,6 +2,8 @@
 
 Flow matching is cheap and knows nothing of the solver; maximum likelihood differentiates through
 the solve, and minimises the number that is reported. In this order the second refines the first.
+With few steps of one fixed length it may learn to lean on their error: the likelihood of the
+discrete solve rises above what any density has. `further_steps` vary the length.
 Either can be left out. Each phase has its own Adam, a rise of the learning rate and half a cosine
 to 0; the moving average of the weights goes through both.
 """
@@ -131,9 +133,8 @@ def _matching(model: CNF, draw: Draw, config: FlowSettings, run: Run) -> Loss:
 
 
 def _likelihood(model: CNF, draw: Draw, config: FlowSettings, run: Run) -> Loss:
-    solver = config.solver()
-
     def loss(step: int) -> dict[str, Tensor]:
+        solver = config.solver(run.generator("solver", step))
         data = _standard(model, draw("likelihood", step, config.batch_size), run)
         probes = None
         if config.trace == "hutchinson":

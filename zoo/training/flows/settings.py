@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from zoo.odes import ADAPTIVE, FIXED, Solver
 from zoo.training.settings import Settings, SettingsError, option
 
@@ -25,6 +27,9 @@ class FlowSettings(Settings):
     learning_rate: float = option(1e-3, "largest learning rate of maximum likelihood")
     method: str = option("dopri5", "ODE solver in training", choices=(*ADAPTIVE, *FIXED))
     solver_steps: int | None = option(None, "equal steps of a solver that has such")
+    further_steps: int = option(
+        0, "up to so many more, drawn anew for every batch, so that none is leant on"
+    )
     tolerance: float = option(1e-5, "absolute and relative, of a solver that chooses its steps")
     adjoint: bool = option(False, "gradients by the adjoint equation: less memory, more time")
     trace: Literal["exact", "hutchinson"] = option("exact", "divergence in training")
@@ -45,6 +50,7 @@ class FlowSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_least_zero("matching_steps", "likelihood_steps", "sigma", "warmup", "frequencies")
+        self._at_least_zero("further_steps")
         self._at_least_zero("kinetic", "jacobian", "weight_decay")
         self._more_than_zero("matching_batch", "matching_rate", "batch_size", "learning_rate")
         self._more_than_zero("tolerance", "probes", "clip", "fineness")
@@ -54,6 +60,8 @@ class FlowSettings(Settings):
             raise SettingsError(f"ema: expected a number in [0, 1), found {self.ema}")
         if not self.hidden or min(self.hidden) < 1:
             raise SettingsError(f"hidden: expected widths of at least 1, found {self.hidden}")
+        if self.further_steps and self.solver_steps is None:
+            raise SettingsError("further_steps: expected solver_steps beside it, found none")
         try:
             self.solver()
         except ValueError as error:
@@ -61,11 +69,16 @@ class FlowSettings(Settings):
                 f"solver_{error}" if "steps:" in str(error) else str(error)
             ) from None
 
-    def solver(self) -> Solver:
-        """How the ODE is solved in training."""
-        return Solver(
-            self.method, self.tolerance, self.tolerance, self.solver_steps, adjoint=self.adjoint
-        )
+    def solver(self, generator: torch.Generator | None = None) -> Solver:
+        """How the ODE is solved in training.
+
+        Args:
+            generator: of the number of further steps; without it there are none.
+        """
+        steps = self.solver_steps
+        if steps is not None and generator is not None and self.further_steps:
+            steps += int(torch.randint(self.further_steps + 1, (), generator=generator))
+        return Solver(self.method, self.tolerance, self.tolerance, steps, adjoint=self.adjoint)
 
     def architecture(self) -> dict[str, object]:
         """The keyword arguments of the model that these settings choose."""
