@@ -59,7 +59,6 @@ FINE: dict[str, Any] = {
     "matching_steps": 0,
     "likelihood_steps": 5_000,
     "batch_size": 256,
-    "further_steps": 0,
     "hidden": (96, 96),
     "activation": "sine",
     "fineness": 8.0,
