@@ -195,12 +195,33 @@ def test_the_memory_of_the_adjoint_does_not_grow_with_the_steps() -> None:
         ({"method": "rk4"}, "rk4 has equal steps; say how many"),
         ({"method": "rk4", "steps": 0}, "at least 1, found 0"),
         ({"steps": 5}, "dopri5 chooses its own steps"),
+        ({"norm": "max"}, "norm: expected batch or example"),
         ({"max_evaluations": 0}, "max_evaluations: expected at least 1"),
     ],
 )
 def test_a_setting_that_no_solve_can_have_is_refused(settings: dict, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Solver(**settings)
+
+
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-6])
+def test_the_norm_of_the_examples_hides_no_hard_one_behind_easy_ones(tolerance: float) -> None:
+    rate = torch.zeros(1000, 1, dtype=torch.float64)
+    rate[0] = 12.0
+    z = torch.ones(1000, 1, dtype=torch.float64)
+    settings = {"rtol": tolerance, "atol": tolerance}
+    errors, counts = {}, {}
+    for norm in ("batch", "example"):
+        solution = solve(
+            lambda t, state: rate * torch.cos(12 * t) * state,
+            z,
+            TIMES,
+            Solver(norm=norm, **settings),
+        )
+        errors[norm] = abs(float(solution.last[0]) - math.exp(math.sin(12)))
+        counts[norm] = solution.evaluations
+    assert errors["example"] <= 10 * tolerance < errors["batch"]
+    assert counts["example"] > counts["batch"]
 
 
 def test_a_change_of_method_drops_the_steps() -> None:

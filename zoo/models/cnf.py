@@ -105,6 +105,7 @@ class CNF(nn.Module):
         atol: float | None = None,
         steps: int | None = None,
         adjoint: bool | None = None,
+        norm: Literal["batch", "example"] = "batch",
     ) -> Tensor:
         """Log-density of points, in nats.
 
@@ -114,7 +115,7 @@ class CNF(nn.Module):
                 for the logarithm, not for the density.
             probes: Rademacher probes of the estimate, fixed through the solve.
             generator: of the probes, on the CPU; torch's global one if None.
-            method, rtol, atol, steps, adjoint: of the solver; see `zoo.odes.Solver`.
+            method, rtol, atol, steps, adjoint, norm: of the solver; see `zoo.odes.Solver`.
 
         Returns:
             (B,). With gradients on, it can be differentiated; otherwise it is computed in batches.
@@ -125,7 +126,7 @@ class CNF(nn.Module):
         """
         self._check(x, "x")
         _check_trace(trace, probes)
-        solver = self._solver(method, rtol, atol, steps, adjoint)
+        solver = self._solver(method, rtol, atol, steps, adjoint, norm)
         x = x.to(self.shift)
         drawn = probe(x, probes, generator=generator) if trace == "hutchinson" else None
         parts = [x] if torch.is_grad_enabled() else list(torch.split(x, BATCH))
@@ -150,7 +151,8 @@ class CNF(nn.Module):
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ValueError(f"n: expected at least 1, found {n!r}")
-        return self.decode(torch.randn(n, self.dim, generator=generator), **solver)
+        noise = torch.randn(n, self.dim, generator=generator)
+        return self.decode(noise, **{"norm": "batch", **solver})
 
     def encode(
         self,
@@ -161,10 +163,14 @@ class CNF(nn.Module):
         atol: float | None = None,
         steps: int | None = None,
         adjoint: bool | None = None,
+        norm: Literal["batch", "example"] = "example",
     ) -> Tensor:
-        """Noise z(0) (B, D) of points x (B, D); solver and errors as for `log_prob`."""
+        """Noise z(0) (B, D) of points x (B, D); solver and errors as for `log_prob`.
+
+        The tolerance holds for every point, so that `decode` gives every point back.
+        """
         self._check(x, "x")
-        solver = self._solver(method, rtol, atol, steps, adjoint)
+        solver = self._solver(method, rtol, atol, steps, adjoint, norm)
         return self._transport((x.to(self.shift) - self.shift) / self.scale, 1.0, 0.0, solver)
 
     def decode(
@@ -176,10 +182,11 @@ class CNF(nn.Module):
         atol: float | None = None,
         steps: int | None = None,
         adjoint: bool | None = None,
+        norm: Literal["batch", "example"] = "example",
     ) -> Tensor:
         """Points x (B, D) of noise z(0) (B, D); solver and errors as for `log_prob`."""
         self._check(z, "z")
-        solver = self._solver(method, rtol, atol, steps, adjoint)
+        solver = self._solver(method, rtol, atol, steps, adjoint, norm)
         return self.shift + self.scale * self._transport(z.to(self.shift), 0.0, 1.0, solver)
 
     def trajectory(
@@ -206,7 +213,7 @@ class CNF(nn.Module):
         times = torch.as_tensor(times).to(self.shift)
         if times.numel() and not bool(((times >= 0) & (times <= 1)).all()):
             raise ValueError(f"times: expected times from 0 to 1, found {times.tolist()}")
-        solver = self._solver(method, rtol, atol, steps, None)
+        solver = self._solver(method, rtol, atol, steps, None, None)
         solution = solve(self.velocity, z.to(self.shift), times, solver)
         self.nfe = solution.evaluations
         return self.shift + self.scale * solution.states
@@ -247,8 +254,11 @@ class CNF(nn.Module):
         atol: float | None,
         steps: int | None,
         adjoint: bool | None,
+        norm: str | None,
     ) -> Solver:
-        return self.solver.but(method=method, rtol=rtol, atol=atol, steps=steps, adjoint=adjoint)
+        return self.solver.but(
+            method=method, rtol=rtol, atol=atol, steps=steps, adjoint=adjoint, norm=norm
+        )
 
     def _check(self, x: Tensor, name: str) -> None:
         if x.dim() != 2 or x.shape[1] != self.dim or not x.is_floating_point():

@@ -7,7 +7,7 @@ finite, and a solve that would take more evaluations than it may.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self
 
 import torch
 from torch import Tensor
@@ -53,6 +53,9 @@ class Solver:
         adjoint: gradients by integrating the adjoint equation backwards (Chen et al. 2018), in
             memory that does not grow with the steps, and as exact as the tolerance; otherwise by
             backpropagation through the steps, exact for the discrete solve.
+        norm: what an adaptive method holds its tolerances against: "batch", the root mean square of
+            the error over the whole state, torchdiffeq's own; or "example", the largest over the
+            examples of that of each, so that an easy neighbour hides no error of a hard one.
         max_evaluations: of the field in one solve; a solve that needs more is an error.
 
     Raises:
@@ -64,6 +67,7 @@ class Solver:
     atol: float = 1e-5
     steps: int | None = None
     adjoint: bool = False
+    norm: Literal["batch", "example"] = "batch"
     max_evaluations: int = 10_000
 
     def __post_init__(self) -> None:
@@ -88,6 +92,8 @@ class Solver:
                 f"steps: {self.method} chooses its own steps, found {self.steps!r}; "
                 'leave it out, or choose a method of equal steps such as method="rk4"'
             )
+        if self.norm not in ("batch", "example"):
+            raise ValueError(f"norm: expected batch or example, found {self.norm!r}")
         if not _is_count(self.max_evaluations):
             found = self.max_evaluations
             raise ValueError(f"max_evaluations: expected at least 1, found {found!r}")
@@ -135,9 +141,9 @@ def solve(
 ) -> Solution:
     """Solve dz/dt = field(t, z) with z(times[0]) = state.
 
-    The error of an adaptive step is the root mean square over the whole state: the steps, and
-    within the tolerance the results, of one example depend on the others of its batch. Between the
-    steps of a fixed method states are read off a cubic Hermite interpolant.
+    The steps of an adaptive method, and within the tolerance the results, of one example depend on
+    the others of its batch. Between the steps of a fixed method states are read off a cubic Hermite
+    interpolant.
 
     Args:
         field: function of the time, without dimensions, and the state.
@@ -174,12 +180,20 @@ def _options(solver: Solver, times: Tensor) -> tuple[dict[str, Any], dict[str, A
     """
     if solver.steps is None:
         landings = times if solver.method == "dopri8" else times[-1:]
-        return {"step_t": landings}, {"step_t": times}
+        norm = {"norm": _largest} if solver.norm == "example" else {}
+        return {"step_t": landings} | norm, {"step_t": times}
     first, last = float(times[0]), float(times[-1])
     grid = torch.linspace(first, last, solver.steps + 1, dtype=times.dtype).to(times.device)
     constructor = {"grid_constructor": _Grid(grid)}
     interpolation = "linear" if len(times) == 2 else "cubic"
     return constructor | {"interp": interpolation}, constructor
+
+
+def _largest(error: Tensor) -> Tensor:
+    """The largest root mean square of the examples, along the first dimension."""
+    if error.dim() < 2:
+        return error.abs().max()
+    return error.flatten(1).square().mean(1).max().sqrt()
 
 
 class _Grid:
