@@ -55,7 +55,7 @@ class ForecastSettings(Settings):
     batch_size: int = option(128, "series of a batch, over all processes")
     learning_rate: float = option(0.01, "of Adam at the beginning; it falls to 0 as a cosine")
     clip: float = option(1.0, "largest norm of the gradient")
-    series: int = option(1_000, "of the training set")
+    series: int = option(10_000, "of the training set")
     least: int = option(30, "fewest observed points in training")
     most: int = option(spirals.WINDOW, "most observed points in training")
     noise: float = option(
