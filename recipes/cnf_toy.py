@@ -57,8 +57,7 @@ CPU: dict[str, Any] = {
 FINE: dict[str, Any] = {
     **CPU,
     "matching_steps": 0,
-    "likelihood_steps": 5_000,
-    "batch_size": 256,
+    "likelihood_steps": 3_500,
     "hidden": (96, 96),
     "activation": "sine",
     "fineness": 8.0,
