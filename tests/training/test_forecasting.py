@@ -18,6 +18,7 @@ from zoo.models.latent_ode import LatentODE
 from zoo.training.forecasting import limit, picture, table
 from zoo.training.forecasting.fit import (
     ForecastSettings,
+    all_but_last,
     architecture,
     draw_batch,
     elbo,
@@ -80,6 +81,20 @@ def test_the_loss_of_a_latent_ode_is_the_evidence_lower_bound(weight: float) -> 
     constant = math.log(0.3 * math.sqrt(2 * math.pi))
     torch.testing.assert_close(loss, expected / coordinates - constant)
     assert terms["kl"] > 0
+
+
+def test_one_step_predictions_are_of_the_same_points_from_those_before() -> None:
+    torch.manual_seed(0)
+    model, batch = GRUForecaster(recurrent=5, hidden=4).double(), batch_of(3, 9)
+    loss, _ = recurrent_loss(model, all_but_last(batch), 0.3)
+    times = torch.cat([batch.times, batch.times_query], 1)
+    points = torch.cat([batch.values, batch.targets], 1)
+    total = torch.zeros((), dtype=torch.float64)
+    for n in range(1, 109):
+        past = (times[:, :n], points[:, :n], torch.ones(3, n))
+        ahead = model.forecast(*past, times[:, n : n + 1]).mean
+        total += (ahead[:, 0] - points[:, n]).square().sum()
+    torch.testing.assert_close(loss.detach(), total / (3 * 108 * 2) / (2 * 0.3**2))
 
 
 @pytest.mark.parametrize("gaps", [False, True])

@@ -8,7 +8,8 @@ points under Gaussian noise of the same σ:
     latent-ode    the evidence lower bound of the observed points and the future: both are decoded
                   from one draw of z(t₀), whose posterior has seen the observed points only
     gru, gru-dt   of each observed point given those before it, and of the future, for which the
-                  network goes on from its own predictions, as when it forecasts
+                  network goes on from its own predictions, as when it forecasts; or else
+                  (`future given`) from the points before, as in the paper
 
 all divided by the number of coordinates, in nats.
 """
@@ -31,6 +32,7 @@ from zoo.training.settings import Settings, SettingsError, option
 
 __all__ = [
     "ForecastSettings",
+    "all_but_last",
     "architecture",
     "draw_batch",
     "elbo",
@@ -66,6 +68,9 @@ class ForecastSettings(Settings):
     hidden: int = option(64, "width of the hidden layers of its field; its decoder has half")
     recurrent: int = option(40, "size of its encoder's state")
     grid: float = option(0.25, "its step in time")
+    future: Literal["own", "given"] = option(
+        "own", "what a baseline goes on from in training: its own predictions, or the points"
+    )
     gru_recurrent: int = option(60, "size of the state of a baseline")
     gru_hidden: int = option(48, "width of the hidden layer of a baseline's readout")
     held_out: int = option(1_000, "test and validation series that the errors are measured on")
@@ -142,6 +147,14 @@ def recurrent_loss(
     return mse / (2 * sigma**2), {"mse": mse.detach()}
 
 
+def all_but_last(batch: spirals.Batch) -> spirals.Batch:
+    """The batch with all of the future observed but its last point."""
+    times = torch.cat([batch.times, batch.times_query], dim=1)
+    points = torch.cat([batch.values, batch.targets], dim=1)
+    mask = torch.ones(times.shape[0], times.shape[1] - 1, dtype=torch.bool, device=times.device)
+    return spirals.Batch(times[:, :-1], points[:, :-1], mask, times[:, -1:], points[:, -1:])
+
+
 def fit(
     model: LatentODE | GRUForecaster,
     series: spirals.Spirals,
@@ -208,7 +221,8 @@ def _loss(
     step: int,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     if isinstance(model, GRUForecaster):
-        return recurrent_loss(model, batch, config.noise)
+        seen = batch if config.future == "own" else all_but_last(batch)
+        return recurrent_loss(model, seen, config.noise)
     noise = torch.randn(config.batch_size, model.latent, generator=run.generator("latent", step))
     weight = min(1.0, (step + 1) / config.warmup)
     return elbo(model, batch, run.shard(noise).to(run.device), config.noise, weight)
