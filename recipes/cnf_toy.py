@@ -57,7 +57,8 @@ CPU: dict[str, Any] = {
 FINE: dict[str, Any] = {
     **CPU,
     "matching_steps": 0,
-    "likelihood_steps": 3_500,
+    "likelihood_steps": 2_000,
+    "batch_size": 256,
     "hidden": (96, 96),
     "activation": "sine",
     "fineness": 8.0,
