@@ -218,7 +218,8 @@ class ImageCNF(nn.Module):
     ) -> Tensor:
         """Noise z(0) (B, C, H, W) of dequantised images; arguments and errors as of `likelihood`.
 
-        `decode` gives them back to half a grey level and the solver's error: rounding undoes u.
+        `decode` gives them back to half a grey level, which is u, and the solver's error; see
+        `rtol` and `atol` for less of it.
         """
         z, _ = self.latent(images, generator)
         return self._transport(z, (1.0, 0.0), solver)[-1]
