@@ -1,12 +1,12 @@
 """Train a latent ODE to forecast noisy spirals seen at irregular times, or a baseline of its size.
 
 A series is 200 points of a spiral with noise of standard deviation 0.3; of the first 100 some are
-observed, 30 to 100 of them at random, and the other 100 are to be forecast. The data are made on
+observed, 20 to 100 of them at random, and the other 100 are to be forecast. The data are made on
 the spot, as in arXiv 1806.07366: nothing is downloaded. `--kind gru` and `--kind gru-dt` train the
 two recurrent networks that the latent ODE is compared with, on the same batches for as many steps,
 and leave their weights in the run folder; only a latent ODE becomes a card.
 
-The defaults are those of the weights in the card: about five minutes of a CPU core for each kind.
+The defaults are those of the weights in the card: about eight minutes of a CPU core for each kind.
 `--preset cpu` is the same on one thread. `--smoke` runs the whole path in seconds.
 """
 

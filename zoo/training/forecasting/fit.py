@@ -53,12 +53,12 @@ class ForecastSettings(Settings):
     kind: Literal["latent-ode", "gru", "gru-dt"] = option(
         "latent-ode", "latent-ode, or a baseline: gru, or gru-dt, which knows the gaps"
     )
-    steps: int = option(2_000, "steps of the optimiser")
+    steps: int = option(3_000, "steps of the optimiser")
     batch_size: int = option(128, "series of a batch, over all processes")
     learning_rate: float = option(0.01, "of Adam at the beginning; it falls to 0 as a cosine")
     clip: float = option(1.0, "largest norm of the gradient")
     series: int = option(10_000, "of the training set")
-    least: int = option(30, "fewest observed points in training")
+    least: int = option(20, "fewest observed points in training")
     most: int = option(spirals.WINDOW, "most observed points in training")
     noise: float = option(
         spirals.NOISE, "standard deviation of the likelihood, in units of the data"
