@@ -15,12 +15,22 @@ from zoo.data.fashion_mnist import fashion_mnist_sample
 from zoo.demo import pictures
 from zoo.demo.feedback.measure import choose
 from zoo.demo.page import MARKER
+from zoo.models.cnf import CNF
 from zoo.models.cnnf import CNNF
 from zoo.models.dcgan import DCGAN
+from zoo.models.latent_ode import LatentODE
 
-SHEETS = {"noise.png", "samples.png", "game.png"}
+SHEETS = {"noise.png", "samples.png", "game.png", "flows.png", "spirals.png"}
 CURVES = {"severity.png", "errors.png", "epsilon.png"}
-SMALL = {"images": 2, "sample": 4, "attacked": 2, "kinds": ("noise",), "generated": 3}
+SMALL = {
+    "images": 2,
+    "sample": 4,
+    "attacked": 2,
+    "kinds": ("noise",),
+    "generated": 3,
+    "points": 2,
+    "spirals": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +49,21 @@ def generators() -> dict[str, DCGAN]:
 
 
 @pytest.fixture(scope="module")
-def finished(models, generators, tmp_path_factory) -> tuple[demo.DemoResult, str]:
+def equations() -> dict[str, object]:
+    torch.manual_seed(0)
+    return {
+        "flows": {name: CNF(2, (4, 4)).eval() for name in ("moons", "circles")},
+        "forecaster": LatentODE(hidden=4, recurrent=4).eval(),
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(models, generators, equations, tmp_path_factory) -> tuple[demo.DemoResult, str]:
     """A small demo, and what it printed."""
     console = Console(file=io.StringIO(), width=80)
     out = tmp_path_factory.mktemp("demo") / "out"
-    result = demo.run(out, models=models, generators=generators, console=console, **SMALL)
+    given = {"models": models, "generators": generators, **equations}
+    result = demo.run(out, console=console, **given, **SMALL)
     return result, console.file.getvalue()
 
 
@@ -66,6 +86,10 @@ def test_tables_and_the_path_of_the_page_are_printed(finished):
     for contender in result.players.contenders:
         distance = f"{contender.scores.frechet:.2f}"
         assert any(contender.name in line and distance in line for line in lines)
+    for score in result.flows.scores:
+        assert any(score.name in line and f"{score.kl.mean:.4f}" in line for line in lines)
+    for count, error in result.series.errors.items():
+        assert any(f"{count} of 100" in line and f"{error.rmse:.3f}" in line for line in lines)
     assert "neither FID nor Inception score" in " ".join(lines)
     assert all(len(line) <= 80 for line in lines[:-1])
 
@@ -86,9 +110,9 @@ def test_the_page_needs_nothing_but_itself(finished):
     assert MARKER in text and 'name="viewport"' in text and "prefers-color-scheme: dark" in text
     assert "<script" not in text and "http" not in text
     sources = re.findall(r'src(?:set)?="([^"]*)"', text)
-    # Two images x (clean, corrupted, two reconstructions) x five severities; four curves for a
-    # light and four for a dark page; three samples of two generators.
-    assert len(sources) == 2 * 4 * 5 + 8 + 2 * 3
+    # Two images x (clean, corrupted, two reconstructions) x five severities; six figures for a
+    # light and six for a dark page; three samples of two generators.
+    assert len(sources) == 2 * 4 * 5 + 12 + 2 * 3
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert text.count(" alt=") == text.count("<img")
 
@@ -111,23 +135,36 @@ def test_the_page_is_well_formed(finished):
 def test_links_of_the_page_lead_to_its_sections(finished):
     text = finished[0].index.read_text(encoding="utf-8")
     links = re.findall(r'href="#([^"]*)"', text)
-    assert links == re.findall(r'<section id="([^"]*)"', text) == ["feedback", "players"]
+    assert (
+        links
+        == re.findall(r'<section id="([^"]*)"', text)
+        == [
+            "feedback",
+            "players",
+            "flows",
+            "series",
+        ]
+    )
 
 
-def test_a_second_run_replaces_the_first_and_gives_the_same(finished, models, generators, tmp_path):
+def test_a_second_run_replaces_the_first_and_gives_the_same(
+    finished, models, generators, equations, tmp_path
+):
     out = tmp_path / "a folder" / "démo"
     shutil.copytree(finished[0].folder, out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     (out / "noise.png").write_bytes(b"of an older run")
     console = Console(file=io.StringIO())
-    demo.run(out, models=models, generators=generators, console=console, **SMALL)
+    given = {"models": models, "generators": generators, **equations}
+    demo.run(out, console=console, **given, **SMALL)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert [path.name for path in out.parent.iterdir()] == ["démo"]
 
 
 def test_without_attacks_there_is_no_word_of_them(models, tmp_path):
     console = Console(file=io.StringIO())
-    settings = SMALL | {"attacked": 0, "kinds": ("blur",), "seed": 1, "generated": 0}
+    settings = SMALL | {"attacked": 0, "kinds": ("blur",), "seed": 1}
+    settings |= {"generated": 0, "points": 0, "spirals": 0}
     result = demo.run(tmp_path / "x", models=models, console=console, **settings)
     assert {path.name for path in result.folder.iterdir()} == {
         "blur.png",
@@ -182,6 +219,8 @@ def test_a_failure_leaves_nothing_behind(models, tmp_path):
         ({"attacked": -1}, "attacked must be 0 to 1000"),
         ({"attacked": 1001}, "attacked must be 0 to 1000"),
         ({"generated": 1}, "generated must be 0 or at least 2, found 1"),
+        ({"points": 1}, "points must be 0 or at least 2, found 1"),
+        ({"spirals": 1}, "spirals must be 0 or at least 2, found 1"),
         ({"kinds": ("noise", "rust")}, "found noise, rust"),
         ({"kinds": ()}, "found none"),
         ({"kinds": ("blur", "blur")}, "each once"),

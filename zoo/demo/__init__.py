@@ -1,7 +1,8 @@
 """The demo: what the systems of the zoo do, each beside a baseline; a room for each of them.
 
 `feedback` shows CNN-F and its plain twin on corrupted and attacked images, `players` two GANs, one
-of which was trained by competitive gradient descent.
+of which was trained by competitive gradient descent, `flows` continuous normalising flows beside
+the densities that they have learnt, and `series` the forecasts of a latent ODE.
 
 >>> from zoo import demo
 >>> demo.run("zoo-demo").index

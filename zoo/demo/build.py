@@ -10,14 +10,18 @@ import rich.table
 from rich.console import Console
 
 from zoo.demo.feedback import section as feedback
+from zoo.demo.flows import section as flow
 from zoo.demo.folder import PAGE, workspace
 from zoo.demo.page import write_page
 from zoo.demo.players import section as players
 from zoo.demo.section import Section, Table
+from zoo.demo.series import section as series
+from zoo.models.cnf import CNF
+from zoo.models.latent_ode import LatentODE
 
 __all__ = ["DemoResult", "run"]
 
-FILES = feedback.FILES | players.FILES
+FILES = feedback.FILES | players.FILES | flow.FILES | series.FILES
 """All that a demo may have beside its page."""
 
 
@@ -30,6 +34,8 @@ class DemoResult:
     pictures: tuple[Path, ...]
     feedback: feedback.Measured
     players: players.Measured
+    flows: flow.Measured
+    series: series.Measured
     seconds: float
 
 
@@ -44,6 +50,10 @@ def run(
     models: Mapping[str, Any] | None = None,
     generated: int = 1000,
     generators: Mapping[str, Any] | None = None,
+    points: int = 3000,
+    flows: Mapping[str, CNF] | None = None,
+    spirals: int = 100,
+    forecaster: LatentODE | None = None,
     console: Console | None = None,
 ) -> DemoResult:
     """Show what the systems of the zoo do, each beside a baseline; CPU, no network.
@@ -55,7 +65,8 @@ def run(
         out: Folder to write.
         images: Number of images on show, drawn by `seed`.
         seed: Chooses the images, the random part of their corruption, the start of attacks and the
-            latent vectors of generators.
+            latent vectors of generators, the noise and the points of flows, and the samples of
+            forecasts.
         sample: Number of bundled test images, from the first on, that are used and scored.
         attacked: Number of them, from the first on, that are attacked, at most all; 0 leaves the
             attacks out.
@@ -65,24 +76,36 @@ def run(
             out.
         generators: Generators to show instead of the pretrained ones, by name: anything that
             `zoo.metrics.generation.score` takes, for colour images of 32 × 32.
+        points: Number of fresh points that each flow is measured on, at least 2; 0 leaves the
+            flows out.
+        flows: Flows to show instead of the pretrained ones, by the names of their densities, which
+            are those of `zoo.data.densities`.
+        spirals: Number of unseen spirals that are forecast and scored, at least 2; 0 leaves the
+            forecasts out.
+        forecaster: A latent ODE to show instead of the pretrained one.
         console: Where to print; default the standard output.
 
     Raises:
         DemoError: `out` holds something else than a demo, or a setting is out of range.
-        WeightsError: pretrained weights are missing or damaged. Only the generators' may be
-            missing: their part is left out, and a line says so.
+        WeightsError: pretrained weights are missing or damaged. Only those of
+            CNN-F and its twin must be there: another part without weights is left out, and a line
+            says so.
         DataError: the bundled images, or statistics of images, are damaged.
     """
     began = time.monotonic()
     out, console = Path(out).expanduser().resolve(), console or Console()
     feedback.check_settings(images, sample, attacked, kinds)
     players.check_settings(generated)
+    flow.check_settings(points)
+    series.check_settings(spirals)
     with workspace(out, FILES) as folder:
         first, looked = feedback.show(
             images=images, seed=seed, sample=sample, attacked=attacked, kinds=kinds, models=models
         )
         second, played = players.show(generated=generated, seed=seed, generators=generators)
-        sections = [first, second]
+        third, flown = flow.show(points=points, seed=seed, flows=flows)
+        fourth, forecast = series.show(spirals=spirals, seed=seed, forecaster=forecaster)
+        sections = [first, second, third, fourth]
         names = _write(folder, sections)
     result = DemoResult(
         folder=out,
@@ -90,6 +113,8 @@ def run(
         pictures=tuple(out / name for name in names),
         feedback=looked,
         players=played,
+        flows=flown,
+        series=forecast,
         seconds=time.monotonic() - began,
     )
     _report(result, sections, console)

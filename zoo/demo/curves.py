@@ -38,12 +38,16 @@ LIGHT = Theme("#ffffff", "#1f2328", "#59636e", "#e4e8ec", "#0072b2", "#d55e00")
 DARK = Theme("#0d1117", "#e6edf3", "#9198a1", "#262c36", "#56b4e9", "#e69f00")
 
 
-def to_png(figure: "Figure") -> bytes:
-    """The figure as a PNG of 200 dots to the inch, in 64 colours: a few dozen kilobytes."""
+def to_png(figure: "Figure", colours: int = 64) -> bytes:
+    """The figure as a PNG of 200 dots to the inch; curves in 64 colours need few dozen kilobytes.
+
+    Args:
+        colours: At most 256, for what has a colour map.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     with Image.open(buffer) as picture:
-        small = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        small = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     small.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -14,7 +14,7 @@ MARKER = '<meta name="generator" content="structured-zoo demo">'
 
 TITLE = "What structure does"
 INTRODUCTION = (
-    "Systems of structured-zoo, each beside what does without its structure. "
+    "Systems of structured-zoo, each beside what does without its structure, or beside the truth. "
     "All of it was computed on this machine, just now."
 )
 

@@ -1,0 +1,1 @@
+"""The section on continuous normalising flows: eight densities of the plane, known exactly."""
