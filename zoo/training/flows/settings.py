@@ -83,7 +83,7 @@ class FlowSettings(Settings):
     def architecture(self) -> dict[str, object]:
         """The keyword arguments of the model that these settings choose."""
         return {
-            "hidden": list(self.hidden),
+            "hidden": self.hidden,
             "activation": self.activation,
             "frequencies": self.frequencies,
         }
