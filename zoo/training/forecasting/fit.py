@@ -9,7 +9,7 @@ points under Gaussian noise of the same σ:
                   from one draw of z(t₀), whose posterior has seen the observed points only
     gru, gru-dt   of each observed point given those before it, and of the future, for which the
                   network goes on from its own predictions, as when it forecasts; or else
-                  (`future given`) from the points before, as in the paper
+                  (`future given`) from the points before
 
 all divided by the number of coordinates, in nats.
 """
