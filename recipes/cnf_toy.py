@@ -11,10 +11,14 @@ CPU core for each density: the second, with sines for activations, for densities
 `--preset gpu` is meant for one GPU and has not been run by us. `--smoke` shows that the path works.
 All eight:
 
-    for density in 8gaussians checkerboard circles rings moons swissroll pinwheel 2spirals; do
-        python recipes/cnf_toy.py --preset cpu --density $density --out runs/cnf-toy-$density
+    for density in 8gaussians swissroll checkerboard circles rings moons pinwheel 2spirals; do
+        preset=cpu-fine
+        [[ $density == 8gaussians || $density == swissroll ]] && preset=cpu
+        python recipes/cnf_toy.py --preset $preset --density $density --out runs/cnf-toy-$density
         cp runs/cnf-toy-$density/card/* model_cards/cnf-toy/
     done
+
+The fine ones in the card have a `--fineness` of their own: the command of each tag is there.
 """
 
 import math

@@ -217,7 +217,8 @@ def test_encode_then_decode_gives_the_grey_levels_back(curved: ImageCNF) -> None
         z = curved.encode(images, seeded(), rtol=1e-6, atol=1e-6)
         back = curved.decode(z, rtol=1e-6, atol=1e-6)
     assert z.shape == back.shape == images.shape
-    assert float((back - images).abs().max()) < 0.5001 / 255
+    # Half a grey level of dequantisation, and what the solver errs.
+    assert float((back - images).abs().max()) < 0.505 / 255
     assert torch.equal((255 * back).round(), (255 * images).round())
     # The noise is not the image: the flow did something.
     assert float((z - curved.latent(images, seeded())[0]).abs().max()) > 0.1

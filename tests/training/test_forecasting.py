@@ -203,7 +203,7 @@ def test_the_card_says_what_its_weights_change() -> None:
     [
         ({"steps": 0}, "steps: expected more than 0"),
         ({"least": 50, "most": 40}, "most: expected 50 to 100 points, found 40"),
-        ({"most": 101}, "most: expected 30 to 100 points"),
+        ({"most": 101}, "most: expected 20 to 100 points"),
         ({"batch_size": 20000}, "batch_size: expected at most the 10000 series"),
         ({"kind": "lstm"}, "kind: expected one of"),
         ({"noise": -0.3}, "noise: expected more than 0"),
