@@ -176,6 +176,18 @@ def test_smoke_run_exports_a_gan_that_loads_and_verifies(name: str, tmp_path: Pa
     assert zoo.verify(where, metrics=True).ok
 
 
+@pytest.mark.slow
+def test_smoke_run_exports_a_flow_of_images_that_loads_and_verifies(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run_here("cnf_fashion_mnist", "--smoke", "--out", str(out))
+    assert record(out)["status"] == "done"
+    where = f"local-dir:{out / 'card'}#smoke"
+    model = zoo.create(where, pretrained=True)
+    images = model.sample(2, torch.Generator().manual_seed(0), method="rk4", steps=2)
+    assert images.shape == (2, 1, 28, 28)
+    assert zoo.verify(where, metrics=True).ok
+
+
 @pytest.mark.parametrize(("looped", "plain"), [("restoring", "corrupted"), ("clean", "clean")])
 def test_the_baseline_of_every_training_differs_in_nothing_but_the_loop(
     looped: str, plain: str
