@@ -276,7 +276,7 @@ def _add_demo(commands: Commands) -> None:
     parser = _command(
         commands,
         _demo,
-        "show CNN-F on corrupted images and two GANs, each beside a baseline",
+        "show CNN-F, two GANs, flows and a latent ODE, each beside a baseline or the truth",
         "zoo demo",
         "zoo demo --out /tmp/demo --images 12 --seed 1",
         "zoo demo --kinds noise blur --sample 1000 --attacked 0 --generated 0",
@@ -290,7 +290,7 @@ def _add_demo(commands: Commands) -> None:
     )
     numbers = {
         "images": (8, "images on show"),
-        "seed": (0, "of the images, corruptions, starts of attacks and samples of GANs"),
+        "seed": (0, "of the images, corruptions, starts of attacks and all samples"),
         "sample": (300, "bundled test images that are scored, at most 1000"),
         "attacked": (50, "of them that are attacked, 0 for none"),
         "generated": (1000, "samples of each GAN that are scored, 0 for none"),
