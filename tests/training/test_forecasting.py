@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo import training
 from zoo.data import spirals
+from zoo.demo.series.measure import of_both_directions
 from zoo.metrics.forecast import forecast_error, observed
 from zoo.models.gru_forecaster import GRUForecaster
 from zoo.models.latent_ode import LatentODE
@@ -288,7 +289,7 @@ def test_the_exact_forecast_is_better_than_a_line_and_better_with_more_points(
 
 
 def test_the_picture_shows_two_series_of_each_direction(tmp_path: Path) -> None:
-    batch, clean = picture.series_of_both_directions(30)
+    batch, clean = of_both_directions(30)
     assert clean.shape == (4, 200, 2) and batch.values.shape == (4, 30, 2)
     assert (clean[:, :, 0].mean(1) < 0).tolist() == [True, False, True, False]
     distance = (batch.values - clean[:, (batch.times[0] / spirals.DT).round().long()]).abs()
@@ -307,5 +308,7 @@ def test_the_picture_shows_two_series_of_each_direction(tmp_path: Path) -> None:
     lines = {line.get_label(): line for line in panels[1].get_lines()}
     assert lines["truth"].get_xdata() == pytest.approx(clean[1, :, 0].numpy())
     assert lines["observed"].get_ydata() == pytest.approx(batch.values[1, :, 1].numpy())
-    assert lines["forecast"].get_xdata() == pytest.approx(found.mean[1, :, 0].numpy())
+    assert lines["forecast, and samples of it"].get_xdata() == pytest.approx(
+        found.mean[1, :, 0].numpy()
+    )
     assert picture.main(["cnn-robust", "--out", str(tmp_path / "x.png")]) == 1

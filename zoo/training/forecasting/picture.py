@@ -16,38 +16,19 @@ import torch
 from torch import Tensor
 
 from zoo.data import spirals
-from zoo.demo.curves import LIGHT, Theme, to_png
+from zoo.demo.curves import LIGHT, Theme, add_legend, to_png
+from zoo.demo.series.measure import fans
+from zoo.demo.series.picture import Lines, draw_lines, style
 from zoo.errors import ZooError
 from zoo.factory import create
-from zoo.metrics.forecast import observed
 from zoo.models.latent_ode import LatentODE
 from zoo.models.series import Forecast
 from zoo.training.files import write_atomically
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "main", "series_of_both_directions"]
-
-POOL = 1_000
-"""The test series of the card's numbers, from which the first ones are shown."""
-SAMPLES = 30
-TRUTH, MEAN, SAMPLE = "#1f2328", "#d55e00", "#e69f00"
-
-
-def series_of_both_directions(count: int) -> tuple[spirals.Batch, Tensor]:
-    """The first two test series of each direction with `count` observed points, in turns.
-
-    Returns:
-        Them, and where all their 200 points are without noise, (4, 200, 2).
-    """
-    series, batch = spirals.load("test", POOL), observed("test", POOL, count)
-    clockwise = series.clean[:, :, 0].mean(1) < 0
-    one, other = (mask.nonzero().flatten()[:2] for mask in (clockwise, ~clockwise))
-    chosen = torch.stack([one, other], dim=1).flatten()
-    parts = (batch.times, batch.values, batch.mask, batch.times_query, batch.targets)
-    return spirals.Batch(*(part[chosen] for part in parts)), series.clean[chosen]
+__all__ = ["draw", "main"]
 
 
 def draw(batch: spirals.Batch, clean: Tensor, found: Forecast, theme: Theme = LIGHT) -> "Figure":
@@ -64,49 +45,25 @@ def draw(batch: spirals.Batch, clean: Tensor, found: Forecast, theme: Theme = LI
     rows = figure.subplots(2, columns, squeeze=False)
     times = spirals.DT * torch.arange(clean.shape[1])
     for index, (plane, line) in enumerate(zip(*rows, strict=True)):
-        points, own = batch.values[index], found.samples[:, index]
-        asked = torch.maximum(times, batch.times[index, 0])
-        for number, sample in enumerate(own):
-            label = None if number else "samples"
-            plane.plot(*sample.T, color=SAMPLE, linewidth=0.5, alpha=0.5, label=label)
-            line.plot(asked, sample[:, 0], color=SAMPLE, linewidth=0.5, alpha=0.5)
-        for panel, x, y, truth, mean in (
-            (plane, points[:, 0], points[:, 1], clean[index].T, found.mean[index].T),
-            (
-                line,
-                batch.times[index],
-                points[:, 0],
-                (times, clean[index, :, 0]),
-                (asked, found.mean[index, :, 0]),
-            ),
-        ):
-            panel.plot(*truth, color=TRUTH, linewidth=1.2, linestyle=(0, (3, 2)), label="truth")
-            panel.plot(*mean, color=MEAN, linewidth=1.4, label="forecast")
-            panel.plot(x, y, ".", color=theme.cnnf, markersize=4, label="observed")
-            _style(panel, theme)
+        points, seen, own = batch.values[index], batch.times[index], found.samples[:, index]
+        asked = torch.maximum(times, seen[0])
+        for panel in (plane, line):
+            style(panel, theme)
+        both = Lines(clean[index].T, found.mean[index].T, own.mT, points.T)
+        draw_lines(plane, both, theme)
+        first = Lines(
+            torch.stack([times, clean[index, :, 0]]),
+            torch.stack([asked, found.mean[index, :, 0]]),
+            torch.stack([asked.expand(len(own), -1), own[:, :, 0]], dim=1),
+            torch.stack([seen, points[:, 0]]),
+        )
+        draw_lines(line, first, theme)
         plane.set_aspect("equal", adjustable="datalim")
         line.axvline(times[spirals.WINDOW], color=theme.soft, linewidth=0.8, linestyle=":")
         line.set_xlabel("time", color=theme.soft)
     rows[1, 0].set_ylabel("first coordinate", color=theme.soft)
-    handles, labels = rows[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper left",
-        ncols=4,
-        frameon=False,
-        labelcolor=theme.ink,
-        fontsize=9.5,
-    )
+    add_legend(figure, rows[0, 0], theme)
     return figure
-
-
-def _style(panel: "Axes", theme: Theme) -> None:
-    panel.set_facecolor(theme.paper)
-    panel.grid(color=theme.grid, linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    panel.tick_params(which="both", colors=theme.soft, length=0, labelsize=9)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,17 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = create(options.name, pretrained=True)
         if not isinstance(model, LatentODE):
             raise ZooError(f"{options.name!r} is no latent ODE but a {type(model).__name__}")
-        batch, clean = series_of_both_directions(options.observed)
-        times = spirals.DT * torch.arange(clean.shape[1]).expand(len(clean), -1)
-        found = model.forecast(
-            batch.times,
-            batch.values,
-            batch.mask,
-            torch.maximum(times, batch.times[:, :1]),
-            samples=SAMPLES,
-            generator=torch.Generator().manual_seed(0),
-        )
-        write_atomically(options.out, to_png(draw(batch, clean, found)))
+        seen = fans(model, options.observed, seed=0)
+        write_atomically(options.out, to_png(draw(seen.batch, seen.clean, seen.found)))
     except (ZooError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
