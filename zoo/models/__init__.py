@@ -20,6 +20,7 @@ ARCHITECTURES: dict[str, str] = {
     "image-cnf": "zoo.models.image_cnf:ImageCNF",
     "latent-ode": "zoo.models.latent_ode:LatentODE",
     "resnet-cifar": "zoo.models.resnet_cifar:ResNetCIFAR",
+    "turbulence-ode": "zoo.models.turbulence_ode:TurbulenceODE",
 }
 """Name of an architecture -> where its class is, as `module:class`."""
 
