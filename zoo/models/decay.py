@@ -76,8 +76,8 @@ class Path:
         theta = theta.view(-1, *[1] * len(shape))
         points, slopes = self.states[..., :2], self.law.slopes(theta, self.states)
         position = tau.to(points).log1p().expand(*shape, -1) / self.step
-        flat = [each.reshape(count, -1, 2) for each in (points, slopes)]
-        found = hermite(*flat, position.reshape(-1, tau.shape[-1]), self.step)
+        points, slopes = points.reshape(count, -1, 2), slopes.reshape(count, -1, 2)
+        found = hermite(points, slopes, position.reshape(-1, tau.shape[-1]), self.step)
         return found.view(*shape, -1, 2)
 
 

@@ -17,7 +17,7 @@ Models see k/k₀ and ε/ε₀ of the start (subscript 0) against τ = t ε₀/k
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -76,9 +76,16 @@ class Start:
         every = {"ln Re_T": self.log_reynolds, "S": self.skewness, "ln G": self.log_destruction}
         return {name: value for name, value in every.items() if value is not None}
 
-    def map(self, function: Any) -> "Start":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Start":
         """`function` of each tensor."""
-        return Start(*(None if each is None else function(each) for each in vars(self).values()))
+        skewness, destruction = self.skewness, self.log_destruction
+        return Start(
+            function(self.k),
+            function(self.epsilon),
+            function(self.log_reynolds),
+            None if skewness is None else function(skewness),
+            None if destruction is None else function(destruction),
+        )
 
 
 def read_state(state: Mapping[str, Tensor], inputs: Sequence[str] = INPUTS) -> Start:

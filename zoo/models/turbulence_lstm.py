@@ -83,7 +83,7 @@ class TurbulenceLSTM(TurbulenceForecaster):
         first = seen[..., :1].expand(self.members, -1, -1)
         predicted = [torch.zeros_like(first).expand(-1, -1, 2)]
         for _ in range(count):
-            x, y = predicted[-1].split(1, dim=-1)
+            x, y = predicted[-1].chunk(2, dim=-1)
             inputs = torch.cat([predicted[-1], first + (2 * x - y) / self.scale[0], state], dim=-1)
             add, keep, show, new = self.gates(inputs).chunk(4, dim=-1)
             cell = keep.sigmoid() * cell + add.sigmoid() * new.tanh()

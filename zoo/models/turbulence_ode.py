@@ -22,7 +22,7 @@ is: the transient of the dissipation is learnt where a closure has a constant. T
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -119,4 +119,4 @@ class TurbulenceODE(TurbulenceForecaster):
 
     def _standard(self, log_reynolds: Tensor) -> Tensor:
         """ln Re_T of a flow on its way, in the units of the start's."""
-        return cast(Tensor, (log_reynolds - self.shift[0]) / self.scale[0])
+        return (log_reynolds - self.shift[0]) / self.scale[0]
