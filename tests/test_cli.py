@@ -16,7 +16,7 @@ from zoo.errors import WeightsError
 from zoo.verify import FileCheck, GoldenCheck, MetricCheck, Report
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["list", "info", "fetch", "verify", "audit", "demo", "publish"]
+COMMANDS = ["list", "info", "fetch", "verify", "audit", "demo", "simulate", "publish"]
 
 
 @pytest.fixture

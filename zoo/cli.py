@@ -1,4 +1,4 @@
-"""The command `zoo`: list, info, fetch, verify, audit, demo and publish.
+"""The command `zoo`: list, info, fetch, verify, audit, demo, simulate and publish.
 
 Every command is a function from the parsed arguments to the exit code. What it needs is imported
 when it runs, so that listing the zoo and a misspelt name never wait for torch.
@@ -148,6 +148,13 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _simulate(arguments: argparse.Namespace) -> int:
+    from zoo._simulate import simulate
+
+    simulate(arguments)
+    return 0
+
+
 def _publish(arguments: argparse.Namespace) -> int:
     from zoo.publish import publish
 
@@ -175,7 +182,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"zoo {zoo.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
-    for add in (_add_list, _add_info, _add_fetch, _add_verify, _add_audit, _add_demo, _add_publish):
+    for add in (
+        *(_add_list, _add_info, _add_fetch, _add_verify),
+        *(_add_audit, _add_demo, _add_simulate, _add_publish),
+    ):
         add(commands)
     return parser
 
@@ -305,6 +315,16 @@ def _add_demo(commands: Commands) -> None:
         metavar="KIND",
         help="kinds of corruption (default: noise blur occlusion)",
     )
+
+
+def _add_simulate(commands: Commands) -> None:
+    from zoo._simulate import EXAMPLES, TEXT, add_turbulence
+
+    text = "make data by physics: an ensemble of direct numerical simulations"
+    parser = _command(commands, _simulate, text, *EXAMPLES[:1])
+    kinds = parser.add_subparsers(title="simulations", dest="simulation", required=True)
+    texts = _texts(TEXT, EXAMPLES)
+    add_turbulence(kinds.add_parser("turbulence", help="decaying isotropic turbulence", **texts))
 
 
 def _add_publish(commands: Commands) -> None:
