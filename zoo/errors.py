@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["CardError", "DataError", "UnknownNameError", "WeightsError", "ZooError"]
+__all__ = [
+    "CardError",
+    "DataError",
+    "SimulationError",
+    "UnknownNameError",
+    "WeightsError",
+    "ZooError",
+]
 
 
 class ZooError(Exception):
@@ -19,6 +26,10 @@ class CardError(ZooError, ValueError):
 
 class DataError(ZooError, RuntimeError):
     """A data set that is missing or damaged."""
+
+
+class SimulationError(ZooError, RuntimeError):
+    """A simulation that cannot go on, or must not: unstable, under-resolved or not finite."""
 
 
 class WeightsError(ZooError, RuntimeError):

@@ -1,0 +1,1 @@
+"""Data by physics: simulations that make what models are trained on."""
