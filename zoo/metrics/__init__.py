@@ -20,6 +20,7 @@ from zoo.metrics import (
     image_likelihood,
     likelihood,
     restoration,
+    turbulence,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ FAMILIES = (
     (restoration.MEASURES, restoration.tolerance),
     (forecast.MEASURES, forecast.tolerance),
     (image_likelihood.MEASURES, image_likelihood.tolerance),
+    (turbulence.MEASURES, turbulence.tolerance),
     *generation.FAMILIES,
     *likelihood.FAMILIES,
 )
