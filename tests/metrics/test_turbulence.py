@@ -55,7 +55,7 @@ def decaying(n: int, horizon: float, points: int = 65) -> Problem:
 
 @pytest.fixture
 def ensemble(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
-    """What was asked of three runs in every split. Nobody looks at them: problems are `decaying`."""
+    """What was asked of three runs in every split, which are never looked at."""
     asked: list[tuple[object, ...]] = []
 
     def load(split: str, path: Path | None = None) -> list[object]:
@@ -206,6 +206,8 @@ def test_lines_that_make_no_sense_are_refused(
     metrics.measure(LINE, model, tmp_path)
     (tmp_path / "other.safetensors").touch()
     metrics.measure(LINE, model, tmp_path / "other.safetensors")
+    with pytest.raises(DataError, match="neither the file of an ensemble nor a folder"):
+        metrics.measure(LINE, model, tmp_path / "missing.safetensors")
     assert [path for _, path in (ensemble[0], ensemble[2])] == [
         None,
         tmp_path / "other.safetensors",

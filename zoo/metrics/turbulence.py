@@ -162,9 +162,7 @@ def calibration(members: Tensor, truth: Tensor) -> tuple[float, float]:
         ValueError: there is one member only.
     """
     if len(members) < 2:
-        raise ValueError(
-            f"the spread of an ensemble needs at least 2 members, found {len(members)}"
-        )
+        raise ValueError(f"a spread needs at least 2 members, found {len(members)}")
     logs = members[..., 1:].double().log()
     error = logs.mean(0) - truth[:, 1:].double().log()
     return float(error.square().mean().sqrt()), float(logs.var(0).mean().sqrt())
@@ -194,9 +192,7 @@ def ensemble_file(root: Path | None) -> Path | None:
     if root is None or root.is_dir():
         return None
     if not root.is_file():
-        raise DataError(
-            f"{root}: expected the file of an ensemble or a folder of data sets, found none"
-        )
+        raise DataError(f"{root} is neither the file of an ensemble nor a folder of data sets")
     return root
 
 
