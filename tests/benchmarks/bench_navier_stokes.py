@@ -65,6 +65,7 @@ def mean_energy(velocity: Any) -> float:
 def ours(points: int, precision: str) -> Solver:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     import torch
+
     from zoo.simulations.navier_stokes import NavierStokes
 
     torch.set_num_threads(1)
