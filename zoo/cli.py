@@ -149,7 +149,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    from zoo._simulate import simulate
+    from zoo.simulations.command import simulate
 
     simulate(arguments)
     return 0
@@ -318,7 +318,7 @@ def _add_demo(commands: Commands) -> None:
 
 
 def _add_simulate(commands: Commands) -> None:
-    from zoo._simulate import EXAMPLES, TEXT, add_turbulence
+    from zoo.simulations.command import EXAMPLES, TEXT, add_turbulence
 
     text = "make data by physics: an ensemble of direct numerical simulations"
     parser = _command(commands, _simulate, text, *EXAMPLES[:1])

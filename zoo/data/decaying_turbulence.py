@@ -249,9 +249,9 @@ def _run(case: Case, tensors: Mapping[str, Tensor]) -> Run:
         ValueError: its series are not of one length, or not positive where a logarithm is taken.
         KeyError: one is missing.
     """
-    facts: dict[str, Any] = asdict(case) | {"name": case.name}
+    facts: dict[str, Any] = {"name": case.name, **asdict(case)}
     series = {name: tensors[f"{case.name}/{name}"] for name in (*QUANTITIES, *SPECTRA)}
-    run = Run(**facts, **series)
+    run = Run(**(facts | series))
     shapes = {tuple(series[name].shape) for name in QUANTITIES}
     if shapes != {(len(run.time),)} or len(run.time) < 4:
         raise ValueError(f"{run.name}: expected series of one length, from 4 on, found {shapes}")

@@ -1,6 +1,6 @@
 """The command `zoo simulate`: its options, and from them to an ensemble in a folder.
 
-The options are read without torch, and so without the simulations, which need it.
+The options are read without torch, which the simulations need.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["EXAMPLES", "TEXT", "OptionError", "add_turbulence", "simulate"]
 
 EXAMPLES = (
-    "zoo simulate turbulence --out runs/turbulence --dry-run",
+    "zoo simulate turbulence --dry-run",
     "zoo simulate turbulence --out runs/turbulence --threads 1",
     "zoo simulate turbulence --out runs/turbulence --shard 2/3",
-    "zoo simulate turbulence --out runs/turbulence --report",
+    "zoo simulate turbulence --report --markdown",
     "zoo simulate turbulence --out runs/own --viscosity 0.03 0.02 --points 64 96",
     "zoo simulate turbulence --out runs/gpu --design gpu --device cuda",
 )
@@ -54,7 +54,8 @@ class OptionError(ZooError, ValueError):
 
 def add_turbulence(parser: argparse.ArgumentParser) -> None:
     """Add the options of `zoo simulate turbulence`."""
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    text = "folder to write; --dry-run needs none, --report without it is about the zoo's own runs"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=text)
     parser.add_argument("--design", metavar="NAME", help="cpu, smoke or gpu (default: cpu)")
     own = parser.add_argument_group("a design of your own, instead of --design")
     own.add_argument("--viscosity", type=float, nargs="+", metavar="NU", help="one or more")
@@ -101,18 +102,15 @@ def simulate(arguments: argparse.Namespace) -> None:
         print(table.markdown() if arguments.markdown else table.text())
 
     if arguments.report:
-        show(report.ensemble(arguments.out / ENSEMBLE))
+        show(report.ensemble(arguments.out and arguments.out / ENSEMBLE))
         return
-    try:
-        settings = _settings(arguments)
-        if arguments.dry_run:
-            show(report.plan(settings, arguments.shard))
-            return
-        made = _simulate(arguments, settings)
-    except ZooError:
-        raise
-    except ValueError as error:
-        raise OptionError(str(error)) from error
+    if arguments.out is None and not arguments.dry_run:
+        raise OptionError("--out DIR is missing: the folder to write, or to go on with")
+    settings = _settings(arguments)
+    if arguments.dry_run:
+        show(report.plan(settings, arguments.shard))
+        return
+    made = _simulate(arguments, settings)
     if made is None:
         print(f"{arguments.out}: there are runs still to be done", file=sys.stderr)
         return
@@ -135,13 +133,18 @@ def _simulate(arguments: argparse.Namespace, settings: Settings) -> Path | None:
 def _settings(arguments: argparse.Namespace) -> Settings:
     from zoo.simulations.ensemble import Settings
 
-    return Settings(
-        _design(arguments),
-        cfl=arguments.cfl,
-        every=arguments.every,
-        dtype=arguments.dtype,
-        device=arguments.device,
-    )
+    try:
+        return Settings(
+            _design(arguments),
+            cfl=arguments.cfl,
+            every=arguments.every,
+            dtype=arguments.dtype,
+            device=arguments.device,
+        )
+    except ZooError:
+        raise
+    except ValueError as error:
+        raise OptionError(str(error)) from error
 
 
 def _design(arguments: argparse.Namespace) -> Design:
