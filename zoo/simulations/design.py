@@ -223,12 +223,12 @@ def find(name: str) -> Design:
     return DESIGNS[name]
 
 
-def _by_seed(*grids: tuple[float, int]) -> tuple[Condition, ...]:
-    """Eight seeds of each pair of viscosity and grid: five to learn from, one and two unseen."""
+def _by_seed(train: int, *grids: tuple[float, int]) -> tuple[Condition, ...]:
+    """Seeds of each pair of viscosity and grid: so many to learn from, then one and two unseen."""
     parts: tuple[tuple[Split, tuple[int, ...]], ...] = (
-        ("train", (0, 1, 2, 3, 4)),
-        ("validation", (5,)),
-        ("test-seed", (6, 7)),
+        ("train", tuple(range(train))),
+        ("validation", (train,)),
+        ("test-seed", (train + 1, train + 2)),
     )
     return tuple(
         Condition(split, points, viscosity, seeds=seeds)
@@ -241,9 +241,9 @@ DESIGNS: Mapping[str, Design] = {
     "cpu": Design(
         "cpu",
         (
-            *_by_seed((0.012, 128), (0.0145, 112), (0.0175, 96), (0.021, 80)),
-            Condition("test-viscosity", 160, 0.0085, seeds=(0, 1, 2)),
-            Condition("test-spectrum", 112, 0.0145, spectrum="k2", seeds=(0, 1, 2, 3)),
+            *_by_seed(4, (0.013, 120), (0.0155, 108), (0.018, 96), (0.022, 80)),
+            Condition("test-viscosity", 144, 0.01, seeds=(0, 1, 2)),
+            Condition("test-spectrum", 108, 0.0155, spectrum="k2", seeds=(0, 1, 2)),
         ),
     ),
     "smoke": Design(
@@ -260,7 +260,7 @@ DESIGNS: Mapping[str, Design] = {
     "gpu": Design(
         "gpu",
         (
-            *_by_seed((0.005, 256), (0.0075, 192), (0.011, 144), (0.016, 108), (0.022, 80)),
+            *_by_seed(5, (0.005, 256), (0.0075, 192), (0.011, 144), (0.016, 108), (0.022, 80)),
             Condition("test-viscosity", 432, 0.0025, seeds=(0, 1, 2)),
             Condition("test-spectrum", 192, 0.0075, spectrum="k2", seeds=(0, 1, 2, 3)),
         ),
