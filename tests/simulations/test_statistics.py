@@ -147,7 +147,7 @@ def test_moments_of_a_spectrum():
     found = spectral_moments(kappa, kappa**4 * torch.exp(-2 * (kappa / kp) ** 2))
 
     def moment(n):
-        """Integral of kappa^n exp(-a kappa²), n even or odd; sums converge to it for smooth ones."""
+        """Integral of kappa^n exp(-a kappa²); the sum over integers is as good as equal to it."""
         a = 2 / kp**2
         return torch.exp(torch.lgamma(torch.tensor((n + 1) / 2))).item() / (2 * a ** ((n + 1) / 2))
 
