@@ -19,7 +19,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -71,10 +71,14 @@ class Start:
         production = PRODUCTION * self.skewness * (self.log_reynolds / 2).exp()
         return self.log_destruction.exp() - production
 
-    def groups(self) -> dict[str, Tensor]:
-        """The dimensionless groups that there are: `ln Re_T`, `S`, `ln G`."""
-        every = {"ln Re_T": self.log_reynolds, "S": self.skewness, "ln G": self.log_destruction}
-        return {name: value for name, value in every.items() if value is not None}
+    def groups(self, inputs: Sequence[str]) -> dict[str, Tensor]:
+        """`ln Re_T`, and of the inputs `S` and `ln G`, the dimensionless groups that there are."""
+        groups = {"ln Re_T": self.log_reynolds}
+        if "skewness" in inputs and self.skewness is not None:
+            groups["S"] = self.skewness
+        if "palinstrophy" in inputs and self.log_destruction is not None:
+            groups["ln G"] = self.log_destruction
+        return groups
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Start":
         """`function` of each tensor."""
@@ -230,7 +234,8 @@ class TurbulenceForecaster(nn.Module):
         Warns:
             RangeWarning: a state is outside the range of the training.
         """
-        return cast(dict[str, Tensor], self(state, times, **solver))
+        start, curves = self._solved(state, times, solver)
+        return _in_units(start, curves.mean(0))
 
     @torch.no_grad()
     def forecast_members(
@@ -241,7 +246,8 @@ class TurbulenceForecaster(nn.Module):
 
     def features(self, start: Start) -> Tensor:
         """The groups of what the model uses, (..., B, 1 + number of inputs)."""
-        return torch.stack(list(start.groups().values()), dim=-1).to(self.lowest.dtype)
+        groups = start.groups(self.inputs).values()
+        return torch.stack(list(groups), dim=-1).to(self.lowest.dtype)
 
     def golden_states(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """States within the range of the training, in units of their own, and `times` (n, 5)."""
@@ -276,7 +282,7 @@ class TurbulenceForecaster(nn.Module):
     def _warn(self, start: Start) -> None:
         features = self.features(start).detach()
         below, above = self.lowest - features, features - self.highest
-        for index, name in enumerate(start.groups()):
+        for index, name in enumerate(start.groups(self.inputs)):
             outside = torch.maximum(below, above)[:, index]
             if bool((outside > 0).any()):
                 state = int(outside.argmax())
@@ -286,7 +292,7 @@ class TurbulenceForecaster(nn.Module):
                     f"{outside[state]:.2g} ({int((outside > 0).sum())} of {len(features)} states "
                     "are): the forecast is an extrapolation",
                     RangeWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
 

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.models.decay import Law, decay
+from zoo.models.decay import Law, Path, decay
 from zoo.models.members import member_perceptron
 from zoo.models.turbulence import INPUTS, Start, TurbulenceForecaster, check_counts
 
@@ -35,10 +35,15 @@ __all__ = ["TurbulenceODE"]
 
 FINAL = 7 / 5
 """C of the final period of decay of a k⁴ spectrum."""
-LEAST, MOST = 1.05, 2.25
+LEAST, MOST = 1.2, 2.2
 """Bounds of C∞ at finite Re_T; constants in use lie between 1.4 and 1.92."""
-FASTEST = 8.0
-"""Largest r, per eddy turnover."""
+SLOWEST, FASTEST = 1.0, 6.0
+"""Bounds of r, per eddy turnover: with slower ones a flow could all but vanish before C has grown
+above 1, and the solver's steps are made for no faster ones."""
+IDENTITY = (-3.0, 4.0)
+"""Bounds of what is believed of the identity; -1 to 2 are found from shortly before the peak on."""
+CORRECTION = 2.0
+"""Bound of what the network adds to it."""
 
 
 class TurbulenceODE(TurbulenceForecaster):
@@ -84,8 +89,11 @@ class TurbulenceODE(TurbulenceForecaster):
         """(C, b) of each member at the start, (M, B, 1 + latent)."""
         seen = (self.features(start) - self.shift) / self.scale
         found = self.encoder(seen.expand(self.members, -1, -1))
-        known = start.identity() if self.inputs == INPUTS else torch.ones_like(start.k)
-        coefficient = known.to(found).unsqueeze(-1) + found[..., :1]
+        known = torch.ones_like(start.k)
+        if self.inputs == INPUTS:
+            # Both parts are large: what is not of a turbulent flow may leave any difference.
+            known = start.identity().clamp(*IDENTITY)
+        coefficient = known.to(found).unsqueeze(-1) + CORRECTION * found[..., :1].tanh()
         return torch.cat([coefficient, found[..., 1:].tanh()], dim=-1)
 
     def law(self, start: Start) -> Law:
@@ -103,15 +111,18 @@ class TurbulenceODE(TurbulenceForecaster):
         return Law(lambda z: z[..., 2], hidden, tuple(self.parameters()))
 
     def curves(self, start: Start, tau: Tensor, **solver: Any) -> Tensor:
-        hidden = self.begin(start)
-        first = torch.cat([torch.zeros_like(hidden[..., :1]).expand(-1, -1, 2), hidden], dim=-1)
-        path = decay(self.law(start), first, float(tau.max()), self.step, **solver)
+        path = self.path(start, self.begin(start), float(tau.max()), **solver)
         self.nfe = path.evaluations
         return path.read(tau)
 
+    def path(self, start: Start, hidden: Tensor, until: float, **solver: Any) -> Path:
+        """The decay of flows with hidden variables (C, b), (M, B, 1 + latent), up to τ = until."""
+        first = torch.cat([torch.zeros_like(hidden[..., :1]).expand(-1, -1, 2), hidden], dim=-1)
+        return decay(self.law(start), first, until, self.step, **solver)
+
     def _rates(self, log_reynolds: Tensor, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """r, C∞ and g of what the network says, (M, B), (M, B) and (M, B, latent)."""
-        rate = FASTEST * (raw[..., 0] - 1).sigmoid()
+        rate = SLOWEST + (FASTEST - SLOWEST) * (raw[..., 0] - 1).sigmoid()
         turbulent = LEAST + (MOST - LEAST) * raw[..., 1].sigmoid()
         # Re_T/(1 + Re_T): 1 but for the very end of the decay.
         share = log_reynolds.sigmoid()
