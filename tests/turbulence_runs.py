@@ -28,7 +28,6 @@ CONDITIONS = (
     ("test-spectrum", 0.0145, "k2", (0, 1)),
 )
 SHELLS = 22
-SKEWNESS = 0.45
 
 
 def write_ensemble(path: Path) -> Path:
@@ -58,7 +57,7 @@ def decay(viscosity: float, spectrum: str, seed: int) -> dict[str, np.ndarray]:
     """The series of one run, every 0.05 until 2.6 turnovers of the peak after it."""
     draw = np.random.default_rng([seed, round(1e4 * viscosity)])
     last = 1.5 + draw.normal(0, 0.05) + (0.1 if spectrum == "k2" else 0)
-    rate = 1.2 + draw.normal(0, 0.05) - 20 * viscosity
+    rate = 3.0 + draw.normal(0, 0.1) - 20 * viscosity
     s = np.linspace(0, 6, 12_001)
     gap = (last + 1) * np.exp(-rate * s)
     log_k = math.log(1.5) - s
@@ -71,7 +70,8 @@ def decay(viscosity: float, spectrum: str, seed: int) -> dict[str, np.ndarray]:
     log_k, log_epsilon, gap = (CubicSpline(t, each)(time) for each in (log_k, log_epsilon, gap))
     k, epsilon = np.exp(log_k), np.exp(log_epsilon)
     reynolds = k**2 / (viscosity * epsilon)
-    production = 7 / (3 * math.sqrt(15)) * SKEWNESS * np.sqrt(reynolds)
+    skewness = 0.45 + draw.normal(0, 0.02) - 0.02 * (log_k - math.log(1.5))
+    production = 7 / (3 * math.sqrt(15)) * skewness * np.sqrt(reynolds)
     destruction = last - gap + production
     eta = (viscosity**3 / epsilon) ** 0.25
     shells = np.exp(-0.5 * np.arange(SHELLS))
@@ -81,7 +81,7 @@ def decay(viscosity: float, spectrum: str, seed: int) -> dict[str, np.ndarray]:
         "dissipation": epsilon,
         "enstrophy_production": production * epsilon**2 / (2 * viscosity * k),
         "palinstrophy": destruction * epsilon**2 / (4 * viscosity**2 * k),
-        "skewness": np.full_like(time, -SKEWNESS),
+        "skewness": -skewness,
         "integral_scale": k**1.5 / epsilon / 2,
         "reynolds_lambda": np.sqrt(20 / 3 * reynolds),
         "kmax_eta": 64 / 3 * eta,

@@ -30,6 +30,7 @@ SMALL = {
     "generated": 3,
     "points": 2,
     "spirals": 2,
+    "grid": 0,
 }
 
 
@@ -143,6 +144,7 @@ def test_links_of_the_page_lead_to_its_sections(finished):
             "players",
             "flows",
             "series",
+            "turbulence",
         ]
     )
 
@@ -221,6 +223,7 @@ def test_a_failure_leaves_nothing_behind(models, tmp_path):
         ({"generated": 1}, "generated must be 0 or at least 2, found 1"),
         ({"points": 1}, "points must be 0 or at least 2, found 1"),
         ({"spirals": 1}, "spirals must be 0 or at least 2, found 1"),
+        ({"grid": 33}, "grid must be 0 or an even number from 12 to 128, found 33"),
         ({"kinds": ("noise", "rust")}, "found noise, rust"),
         ({"kinds": ()}, "found none"),
         ({"kinds": ("blur", "blur")}, "each once"),

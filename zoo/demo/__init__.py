@@ -2,7 +2,8 @@
 
 `feedback` shows CNN-F and its plain twin on corrupted and attacked images, `players` two GANs, one
 of which was trained by competitive gradient descent, `flows` continuous normalising flows beside
-the densities that they have learnt, and `series` the forecasts of a latent ODE.
+the densities that they have learnt, `series` the forecasts of a latent ODE, and `turbulence` a
+simulation and forecasts of how others decay.
 
 >>> from zoo import demo
 >>> demo.run("zoo-demo").index

@@ -16,12 +16,14 @@ from zoo.demo.page import write_page
 from zoo.demo.players import section as players
 from zoo.demo.section import Section, Table
 from zoo.demo.series import section as series
+from zoo.demo.turbulence import section as turbulence
 from zoo.models.cnf import CNF
 from zoo.models.latent_ode import LatentODE
+from zoo.models.turbulence import TurbulenceForecaster
 
 __all__ = ["DemoResult", "run"]
 
-FILES = feedback.FILES | players.FILES | flow.FILES | series.FILES
+FILES = feedback.FILES | players.FILES | flow.FILES | series.FILES | turbulence.FILES
 """All that a demo may have beside its page."""
 
 
@@ -36,6 +38,7 @@ class DemoResult:
     players: players.Measured
     flows: flow.Measured
     series: series.Measured
+    turbulence: turbulence.Measured
     seconds: float
 
 
@@ -54,6 +57,8 @@ def run(
     flows: Mapping[str, CNF] | None = None,
     spirals: int = 100,
     forecaster: LatentODE | None = None,
+    grid: int = 40,
+    decays: TurbulenceForecaster | None = None,
     console: Console | None = None,
 ) -> DemoResult:
     """Show what the systems of the zoo do, each beside a baseline; CPU, no network.
@@ -65,8 +70,8 @@ def run(
         out: Folder to write.
         images: Number of images on show, drawn by `seed`.
         seed: Chooses the images, the random part of their corruption, the start of attacks and the
-            latent vectors of generators, the noise and the points of flows, and the samples of
-            forecasts.
+            latent vectors of generators, the noise and the points of flows, the samples of
+            forecasts, and the turbulent flow.
         sample: Number of bundled test images, from the first on, that are used and scored.
         attacked: Number of them, from the first on, that are attacked, at most all; 0 leaves the
             attacks out.
@@ -83,6 +88,9 @@ def run(
         spirals: Number of unseen spirals that are forecast and scored, at least 2; 0 leaves the
             forecasts out.
         forecaster: A latent ODE to show instead of the pretrained one.
+        grid: Points a side of the turbulent flow that is simulated, even and at least 12; 0 leaves
+            turbulence out.
+        decays: A forecaster of turbulence to show instead of the pretrained one.
         console: Where to print; default the standard output.
 
     Raises:
@@ -98,6 +106,7 @@ def run(
     players.check_settings(generated)
     flow.check_settings(points)
     series.check_settings(spirals)
+    turbulence.check_settings(grid)
     with workspace(out, FILES) as folder:
         first, looked = feedback.show(
             images=images, seed=seed, sample=sample, attacked=attacked, kinds=kinds, models=models
@@ -105,7 +114,8 @@ def run(
         second, played = players.show(generated=generated, seed=seed, generators=generators)
         third, flown = flow.show(points=points, seed=seed, flows=flows)
         fourth, forecast = series.show(spirals=spirals, seed=seed, forecaster=forecaster)
-        sections = [first, second, third, fourth]
+        fifth, decayed = turbulence.show(grid=grid, seed=seed, decays=decays)
+        sections = [first, second, third, fourth, fifth]
         names = _write(folder, sections)
     result = DemoResult(
         folder=out,
@@ -115,6 +125,7 @@ def run(
         players=played,
         flows=flown,
         series=forecast,
+        turbulence=decayed,
         seconds=time.monotonic() - began,
     )
     _report(result, sections, console)

@@ -1,0 +1,1 @@
+"""The section on turbulence: a small simulation, and forecasts of how others decay."""
