@@ -38,7 +38,7 @@ is for machines that cannot see each other's locks. When the last run is there
 DIR/turbulence.safetensors is written and a table of the runs is printed.
 
 designs:
-  cpu    what comes with the zoo: 80^3 to 160^3 points, hours on two cores
+  cpu    what comes with the zoo: 80^3 to 144^3 points, hours on two cores
   smoke  a few runs at 16^3 and 24^3, in seconds; under-resolved, of no use
          but to try the command
   gpu    80^3 to 432^3 points, viscosities over almost a decade; has never
@@ -71,7 +71,7 @@ def add_turbulence(parser: argparse.ArgumentParser) -> None:
     text = "least kmax*eta before a run is given up, 0 for no check (default: 1.5)"
     own.add_argument("--resolution", type=float, metavar="X", help=text)
     numerics = parser.add_argument_group("how it is computed")
-    numerics.add_argument("--cfl", type=float, default=0.6, help="CFL number (default: 0.6)")
+    numerics.add_argument("--cfl", type=float, default=1.0, help="CFL number (default: 1)")
     text = "time between two outputs (default: 0.05)"
     numerics.add_argument("--every", type=float, default=0.05, metavar="T", help=text)
     numerics.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")

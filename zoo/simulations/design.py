@@ -2,7 +2,7 @@
 
 Nothing is computed here. A design is a tuple of conditions; every seed of a condition is a run.
 The resolution of the designs follows from η ∝ ν^(3/4) at about the same dissipation: N ν^(3/4) is
-at least 4.4, which gives kmax η of 1.5 and more at the peak of the dissipation.
+at least 4.5, which gives kmax η of 1.5 and more at the peak of the dissipation.
 """
 
 from __future__ import annotations
@@ -241,8 +241,8 @@ DESIGNS: Mapping[str, Design] = {
     "cpu": Design(
         "cpu",
         (
-            *_by_seed(4, (0.013, 120), (0.0155, 108), (0.018, 96), (0.022, 80)),
-            Condition("test-viscosity", 144, 0.01, seeds=(0, 1, 2)),
+            *_by_seed(4, (0.013, 112), (0.0155, 100), (0.018, 90), (0.022, 80)),
+            Condition("test-viscosity", 140, 0.01, seeds=(0, 1, 2)),
             Condition("test-spectrum", 108, 0.0155, spectrum="k2", seeds=(0, 1, 2)),
         ),
     ),

@@ -56,7 +56,7 @@ class Settings:
     """
 
     design: Design
-    cfl: float = 0.8
+    cfl: float = 1.0
     every: float = 0.05
     dtype: Literal["float32", "float64"] = "float32"
     device: str = "cpu"
