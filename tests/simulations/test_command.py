@@ -108,8 +108,8 @@ def test_threads_are_set(asked):
 def test_dry_run_writes_nothing(capsys, tmp_path):
     assert cli.main([*COMMAND, "--dry-run", "--out", str(tmp_path / "x"), "--shard", "1/2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split()[:4] == ["nu0.0120-k4-seed0", "train", "128^3", "0.012"]
-    assert lines[-1].startswith("20 runs")
+    assert lines[1].split()[:4] == ["nu0.0130-k4-seed0", "train", "120^3", "0.013"]
+    assert lines[-1].startswith("17 runs")
     assert not (tmp_path / "x").exists()
 
 

@@ -12,13 +12,19 @@ from zoo.simulations.design import DESIGNS, Condition, Design, find, shard
 
 def test_bundled_design_is_the_one_that_is_documented():
     runs = Counter((case.split, case.viscosity, case.points) for case in find("cpu").cases())
-    for viscosity, points in ((0.012, 128), (0.0145, 112), (0.0175, 96), (0.021, 80)):
-        assert runs["train", viscosity, points] == 5
+    for viscosity, points in ((0.013, 120), (0.0155, 108), (0.018, 96), (0.022, 80)):
+        assert runs["train", viscosity, points] == 4
         assert runs["validation", viscosity, points] == 1
         assert runs["test-seed", viscosity, points] == 2
-    assert runs["test-viscosity", 0.0085, 160] == 3
-    assert runs["test-spectrum", 0.0145, 112] == 4
-    assert runs.total() == 39
+    assert runs["test-viscosity", 0.01, 144] == 3
+    assert runs["test-spectrum", 0.0155, 108] == 3
+    assert runs.total() == 34
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_grids_are_fine_enough_for_their_viscosities(name):
+    for each in find(name).conditions:
+        assert each.points * each.viscosity**0.75 > 4.5
 
 
 @pytest.mark.parametrize("name", DESIGNS)
