@@ -14,7 +14,7 @@ SPECTRA = {"k2": 2, "k4": 4}
 
 
 def project(grid: FourierGrid, modes: Tensor) -> Tensor:
-    """Take the part along the wavevector out of modes (kx, B, 3, kz, ky), in place.
+    """Take the part along the wavevector out of modes (kx, B, 3, ky, kz), in place.
 
     What stays is free of divergence: u - kappa (kappa . u) / |kappa|^2.
     """
@@ -29,17 +29,18 @@ def project(grid: FourierGrid, modes: Tensor) -> Tensor:
 
 
 def taylor_green(grid: FourierGrid, batch: int) -> Tensor:
-    """u = (sin x cos y cos z, -cos x sin y cos z, 0), modes (kx, B, 3, kz, ky).
+    """u = (sin x cos y cos z, -cos x sin y cos z, 0), modes (kx, B, 3, ky, kz).
 
     Written down mode by mode, so that all others are exactly zero. (Taylor and Green, 1937.)
     """
-    shape = (grid.modes, batch, 3, grid.largest + 1, grid.modes)
+    shape = (grid.modes, batch, 3, grid.modes, grid.largest + 1)
     modes = torch.zeros(shape, dtype=grid.complex_dtype, device=grid.device)
     # cos z is half a mode at kz = 1 and half its conjugate, which is not stored; sin is -i/2, i/2.
     for sign_x in (1, -1):
         for sign_y in (1, -1):
-            modes[sign_x, :, 0, 1, sign_y] = -1j * sign_x / 8
-            modes[sign_x, :, 1, 1, sign_y] = 1j * sign_y / 8
+            x, y = 1 + (sign_x < 0) * grid.largest, 1 + (sign_y < 0) * grid.largest
+            modes[x, :, 0, y, 1] = complex(0, -sign_x / 8)
+            modes[x, :, 1, y, 1] = complex(0, sign_y / 8)
     return modes
 
 
@@ -52,7 +53,7 @@ def random_isotropic(
     spectrum: str,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Gaussian solenoidal noise with a given spectrum, modes (kx, B, 3, kz, ky).
+    """Gaussian solenoidal noise with a given spectrum, modes (kx, B, 3, ky, kz).
 
     E(kappa) ~ kappa^p exp(-(p/2) (kappa/kp)^2), p = 4 or 2, is set exactly in each shell up to the
     last full one; so k and epsilon at the start are the same for all draws. The noise is drawn on
@@ -77,8 +78,10 @@ def random_isotropic(
             f"expected a peak wavenumber in [1, {grid.largest}], which {grid.points} points a side"
             f" keep; got {peak_wavenumber}"
         )
-    if not rms_velocity > 0:
+    if not 0 < rms_velocity < float("inf"):
         raise ValueError(f"expected rms_velocity > 0; got {rms_velocity}")
+    if batch < 1:
+        raise ValueError(f"expected a batch of at least 1; got {batch}")
     double = FourierGrid(grid.points, dtype=torch.float64, dealias=grid.dealias)
     noise = torch.randn(batch, 3, *[grid.points] * 3, dtype=torch.float64, generator=generator)
     modes = project(double, double.to_modes(noise))

@@ -178,8 +178,10 @@ class NavierStokes:
         """The velocity after a step of size dt.
 
         Raises:
+            ValueError: a bad argument.
             SimulationError: dt is beyond stability, or the velocity is not finite.
         """
+        _check_positive("dt", dt)
         modes = self._inside(velocity)
         first, speed = self._advection(modes)
         self._check(dt, speed, time=None)
@@ -203,7 +205,7 @@ class NavierStokes:
             until: Time of the last state.
             dt: Size of the steps (the last one may be shorter).
             cfl: Instead of dt, dt max(|u| + |v| + |w|) / dx of every step; 0.6 if neither is given.
-            every: Yield only multiples of this time, with equal steps in between.
+            every: Yield only multiples of this time, and the end, with equal steps in between.
             start: Time at the start.
             resolution: Least kmax eta of the states yielded; 0 goes on without small scales.
 
@@ -212,13 +214,26 @@ class NavierStokes:
             SimulationError: the run became under-resolved, unstable or not finite.
         """
         _check_times(until, start, dt, cfl, every)
-        modes = self._inside(velocity)
+        # Not a generator itself, so that bad arguments are found here and not where it is used.
+        return self._run(self._inside(velocity), until, dt, cfl, every, start, resolution)
+
+    def _run(
+        self,
+        modes: Tensor,
+        until: float,
+        dt: float | None,
+        cfl: float | None,
+        every: float | None,
+        start: float,
+        resolution: float,
+    ) -> Iterator[State]:
         time, steps = start, 0
         yield self._state(time, steps, modes, resolution)
         # A time closer to the end than this is the end: sums of steps are round.
         tiny = 1e-9 * max(abs(until), until - start)
         while time < until - tiny:
-            target = until if every is None else min(until, (round(time / every) + 1) * every)
+            # Likewise a time just below a multiple of `every` is that multiple.
+            target = min(until, (math.floor(time / every + 1e-6) + 1) * every) if every else until
             first, speed = self._advection(modes)
             size = dt if dt is not None else self._size(cfl or 0.6, speed)
             count = 1 if every is None else max(1, math.ceil((target - time) / size - 1e-9))
@@ -236,7 +251,8 @@ class NavierStokes:
         """Modes as the grid stores them, after a look at their shape."""
         grid = self.grid
         shape = (3, grid.modes, grid.modes, grid.largest + 1)
-        if velocity.ndim != 5 or velocity.shape[1:] != shape or not velocity.is_complex():
+        fits = velocity.ndim == 5 and velocity.shape[1:] == shape and len(velocity) > 0
+        if not (fits and velocity.is_complex()):
             raise ValueError(
                 f"expected complex modes (B, {', '.join(map(str, shape))}) for {grid.points} points"
                 f" a side; got {velocity.dtype} {tuple(velocity.shape)}"
@@ -249,11 +265,15 @@ class NavierStokes:
         return grid.inside(velocity.to(device=grid.device, dtype=grid.complex_dtype))
 
     def _state(self, time: float, steps: int, modes: Tensor, resolution: float) -> State:
+        z = statistics.enstrophy(self.grid, modes)
+        if not bool(torch.isfinite(z).all()):
+            raise SimulationError(
+                f"the velocity is not finite at t = {time:.4g}; check the start, or take a smaller"
+                " time step"
+            )
         if resolution > 0:
             nu = self.viscosity.to(modes.real.dtype)
-            resolved = statistics.resolution(
-                self.grid, nu, statistics.enstrophy(self.grid, modes)
-            ).min()
+            resolved = statistics.resolution(self.grid, nu, z).min()
             if not resolved >= resolution:
                 raise SimulationError(
                     f"the run is under-resolved at t = {time:.4g}: expected kmax eta >="
@@ -283,7 +303,7 @@ class NavierStokes:
             )
 
     def _curl(self, modes: Tensor) -> Tensor:
-        """Modes of curl u: i kappa x u, (kx, B, 3, kz, ky)."""
+        """Modes of curl u: i kappa x u, (kx, B, 3, ky, kz)."""
         u = as_pairs(modes)
         curl = torch.empty_like(modes)
         w = as_pairs(curl)
@@ -293,26 +313,27 @@ class NavierStokes:
             w[:, :, i].addcmul_(u[:, :, j], kappa[k], value=-1)
         return curl.mul_(1j)
 
-    def _advection(self, modes: Tensor) -> tuple[Tensor, float]:
-        """P [u x omega] (kx, B, 3, kz, ky), and the largest |u| + |v| + |w| on the points."""
-        grid, batch = self.grid, modes.shape[1]
-        padded = grid.padded(batch, 6)
-        grid.spread(modes, padded[:, :, :3])
-        grid.spread(self._curl(modes), padded[:, :, 3:])
-        put, collected = grid.gather(batch, 3)
+    def _advection(self, modes: Tensor, *, speed: bool = True) -> tuple[Tensor, float]:
+        """P [u x omega] (kx, B, 3, ky, kz), and the largest |u| + |v| + |w| if asked for."""
         speeds = []
-        for planes, values in grid.slabs(padded):
-            u, omega = values[:, :, :3], values[:, :, 3:]
-            cross = torch.empty_like(u)
-            for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
-                torch.mul(u[:, :, j], omega[:, :, k], out=cross[:, :, i])
-                cross[:, :, i].addcmul_(u[:, :, k], omega[:, :, j], value=-1)
-            put(planes, cross)
-            speeds.append(u.abs_().sum(2).amax())
-        return initial.project(grid, grid.finish(collected)), float(torch.stack(speeds).max())
+
+        def products() -> Iterator[tuple[slice, Tensor]]:
+            fields = torch.cat([modes, self._curl(modes)], 2)
+            for planes, values in self.grid.slabs(fields):
+                u, omega = values[:, :, :3], values[:, :, 3:]
+                cross = torch.empty_like(u)
+                for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
+                    torch.mul(u[:, :, j], omega[:, :, k], out=cross[:, :, i])
+                    cross[:, :, i].addcmul_(u[:, :, k], omega[:, :, j], value=-1)
+                if speed:
+                    speeds.append(u.abs_().sum(2).amax())
+                yield planes, cross
+
+        rate = initial.project(self.grid, self.grid.gather(products(), modes.shape[1], 3))
+        return rate, float(torch.stack(speeds).max()) if speed else 0.0
 
     def _half_step(self, dt: float) -> Tensor:
-        """exp(-nu |kappa|^2 dt / 2) for real pairs, (M, B or 1, 1, K + 1, 2 M).
+        """exp(-nu |kappa|^2 dt / 2) for real pairs, (M, B or 1, 1, M, 2 K + 2).
 
         Kept for the next step, which is often as large.
         """
@@ -334,7 +355,7 @@ class NavierStokes:
         return as_complex(u.add_(d, alpha=dt / 6))
 
     def _stage(self, pairs: Tensor) -> Tensor:
-        return as_pairs(self._advection(as_complex(pairs))[0])
+        return as_pairs(self._advection(as_complex(pairs), speed=False)[0])
 
 
 def _check_times(
@@ -345,5 +366,10 @@ def _check_times(
     if dt is not None and cfl is not None:
         raise ValueError("expected dt or cfl, not both")
     for name, value in (("dt", dt), ("cfl", cfl), ("every", every)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ValueError(f"expected {name} > 0; got {value}")
+        if value is not None:
+            _check_positive(name, value)
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"expected {name} > 0; got {value}")
