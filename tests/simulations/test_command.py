@@ -39,7 +39,7 @@ def test_options_arrive(asked, capsys):
     assert cli.main([*COMMAND, "--out", "x", *options.split()]) == 0
     (out, settings, keywords), (_, other, others) = asked
     assert (out, keywords, others) == (Path("x"), {"part": (1, 1)}, {"part": (2, 3)})
-    assert (settings.design.name, settings.cfl, settings.every) == ("cpu", 0.6, 0.05)
+    assert (settings.design.name, settings.cfl, settings.every) == ("cpu", 1.0, 0.05)
     assert (settings.dtype, settings.device) == ("float32", "cpu")
     assert (other.design.name, other.cfl, other.every, other.dtype) == (
         "smoke",

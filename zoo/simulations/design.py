@@ -2,7 +2,7 @@
 
 Nothing is computed here. A design is a tuple of conditions; every seed of a condition is a run.
 The resolution of the designs follows from η ∝ ν^(3/4) at about the same dissipation: N ν^(3/4) is
-at least 4.5, which gives kmax η of 1.5 and more at the peak of the dissipation.
+at least 4.3, which gives kmax η of 1.5 and more at the peak of the dissipation.
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ def random_isotropic(
     shells = torch.arange(int(double.shell.max()) + 1, dtype=torch.float64)
     power = SPECTRA[spectrum]
     wanted = shells**power * torch.exp(-power / 2 * (shells / peak_wavenumber) ** 2)
-    wanted[grid.largest + 1 :] = 0
+    # What is far below round-off is left out: its numbers would be denormal, and those are slow.
+    wanted[(shells > grid.largest) | (wanted < 1e-30 * wanted.max())] = 0
     wanted *= 1.5 * rms_velocity**2 / wanted.sum()
     found = shell_spectrum(double, modes)
     factor = torch.where(wanted > 0, (wanted / found).sqrt(), 0.0)

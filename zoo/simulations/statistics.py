@@ -70,7 +70,7 @@ def spectral_moments(kappa: Tensor, energy: Tensor) -> dict[str, Tensor]:
 
 
 def measure(grid: FourierGrid, modes: Tensor, viscosity: Tensor) -> FlowStatistics:
-    """Statistics of modes (kx, B, 3, kz, ky) at viscosities (B,); sums in double precision."""
+    """Statistics of modes (kx, B, 3, ky, kz) at viscosities (B,); sums in double precision."""
     energy = (as_pairs(modes) ** 2).unflatten(-1, (-1, 2)).sum(-1).sum(2) * grid.weight / 2
     per_mode = energy.transpose(0, 1).reshape(modes.shape[1], -1).double()
     moments = spectral_moments(grid.squared.double().sqrt().reshape(-1), per_mode)
@@ -99,7 +99,7 @@ def resolution(grid: FourierGrid, viscosity: Tensor, enstrophy: Tensor) -> Tenso
 
 
 def enstrophy(grid: FourierGrid, modes: Tensor) -> Tensor:
-    """Z = 1/2 <omega^2> of solenoidal modes (kx, B, 3, kz, ky), (B,)."""
+    """Z = 1/2 <omega^2> of solenoidal modes (kx, B, 3, ky, kz), (B,)."""
     weighted = (
         as_pairs(modes) ** 2 * (grid.squared * grid.weight).repeat_interleave(2, -1)[:, :, None]
     )
@@ -113,16 +113,15 @@ def _gradient_moments(grid: FourierGrid, modes: Tensor) -> tuple[Tensor, Tensor]
     modes add up to less than N.
     """
     batch = modes.shape[1]
-    padded = grid.padded(batch, 9)
-    low, high = grid.largest + 1, grid.points - grid.largest
     pairs = as_pairs(modes)
+    gradient = torch.empty(*modes.shape[:2], 9, *modes.shape[3:], dtype=modes.dtype)
+    gradient = gradient.to(modes.device)
     for j, kappa in enumerate(grid.kappa):
         for i in range(3):
-            gradient = torch.view_as_complex((pairs[:, :, i] * kappa).unflatten(-1, (-1, 2))) * 1j
-            padded[:low, :, 3 * i + j] = gradient[:low]
-            padded[high:, :, 3 * i + j] = gradient[low:]
+            torch.mul(pairs[:, :, i], kappa, out=as_pairs(gradient)[:, :, 3 * i + j])
+    gradient.mul_(1j)
     sums = torch.zeros(3, batch, dtype=torch.float64, device=modes.device)
-    for _, values in grid.slabs(padded):
+    for _, values in grid.slabs(gradient):
         a = values.unflatten(2, (3, 3))  # a[i, j] = du_i / dx_j
         omega = [a[:, :, k, j] - a[:, :, j, k] for j, k in ((1, 2), (2, 0), (0, 1))]
         stretched = [sum(a[:, :, i, j] * omega[j] for j in range(3)) for i in range(3)]
