@@ -121,10 +121,10 @@ def draw_spectra(runs: Sequence[Run], theme: Theme = LIGHT) -> "Figure":
 
     figure = Figure(figsize=(8.4, 3.8), facecolor=theme.paper, layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True)
-    groups: dict[tuple[float, str], list[Run]] = {}
+    groups: dict[tuple[float, str, int], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.viscosity, run.spectrum), []).append(run)
-    for index, ((viscosity, spectrum), group) in enumerate(sorted(groups.items())):
+        groups.setdefault((run.viscosity, run.spectrum, run.points), []).append(run)
+    for index, ((viscosity, spectrum, _), group) in enumerate(sorted(groups.items())):
         label = f"viscosity {viscosity:g}, {SPECTRA[spectrum]}"
         scaled = torch.stack([_kolmogorov(run) for run in group]).mean(0)
         line = {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.3, "label": label}
