@@ -10,6 +10,8 @@ import torch
 from tests.simulations.closed_form_flow import ClosedFormFlow
 from zoo import cli
 from zoo.simulations import ensemble
+from zoo.simulations.design import find, shard
+from zoo.simulations.ensemble import Settings
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ["simulate", "turbulence"]
@@ -39,8 +41,7 @@ def test_options_arrive(asked, capsys):
     assert cli.main([*COMMAND, "--out", "x", *options.split()]) == 0
     (out, settings, keywords), (_, other, others) = asked
     assert (out, keywords, others) == (Path("x"), {"part": (1, 1)}, {"part": (2, 3)})
-    assert (settings.design.name, settings.cfl, settings.every) == ("cpu", 1.0, 0.05)
-    assert (settings.dtype, settings.device) == ("float32", "cpu")
+    assert settings == Settings(find("cpu"))
     assert (other.design.name, other.cfl, other.every, other.dtype) == (
         "smoke",
         0.5,
@@ -108,8 +109,9 @@ def test_threads_are_set(asked):
 def test_dry_run_writes_nothing(capsys, tmp_path):
     assert cli.main([*COMMAND, "--dry-run", "--out", str(tmp_path / "x"), "--shard", "1/2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split()[:4] == ["nu0.0130-k4-seed0", "train", "120^3", "0.013"]
-    assert lines[-1].startswith("17 runs")
+    cases = shard(find("cpu").cases(), 1, 2)
+    assert [line.split()[:2] for line in lines[1:-1]] == [[c.name, c.split] for c in cases]
+    assert lines[-1].startswith(f"{len(cases)} runs")
     assert not (tmp_path / "x").exists()
 
 

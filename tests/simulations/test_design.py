@@ -7,24 +7,27 @@ from collections import Counter
 import pytest
 
 from zoo.errors import UnknownNameError
-from zoo.simulations.design import DESIGNS, Condition, Design, find, shard
+from zoo.simulations.design import DESIGNS, SPLITS, Condition, Design, find, shard
 
 
-def test_bundled_design_is_the_one_that_is_documented():
-    runs = Counter((case.split, case.viscosity, case.points) for case in find("cpu").cases())
-    for viscosity, points in ((0.013, 120), (0.0155, 108), (0.018, 96), (0.022, 80)):
-        assert runs["train", viscosity, points] == 4
-        assert runs["validation", viscosity, points] == 1
-        assert runs["test-seed", viscosity, points] == 2
-    assert runs["test-viscosity", 0.01, 144] == 3
-    assert runs["test-spectrum", 0.0155, 108] == 3
-    assert runs.total() == 34
+def test_tests_of_the_bundled_design_are_unseen():
+    cases = find("cpu").cases()
+    by_split = {split: [case for case in cases if case.split == split] for split in SPLITS}
+    assert all(by_split.values())
+    seen = {(case.viscosity, case.spectrum) for case in by_split["train"]}
+    assert len(seen) >= 4
+    for split in ("validation", "test-seed"):
+        assert {(case.viscosity, case.spectrum) for case in by_split[split]} == seen
+    assert max(case.viscosity for case in by_split["test-viscosity"]) < min(seen)[0]
+    assert {case.spectrum for case in by_split["test-spectrum"]} == {"k2"}
+    assert {spectrum for _, spectrum in seen} == {"k4"}
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
 def test_grids_are_fine_enough_for_their_viscosities(name):
     for each in find(name).conditions:
-        assert each.points * each.viscosity**0.75 > 4.5
+        assert each.points * each.viscosity**0.75 > 4.3
+    assert find(name).resolution == 1.5
 
 
 @pytest.mark.parametrize("name", DESIGNS)
