@@ -27,7 +27,7 @@ TINY = Design(
     ),
 )
 EVERY = 0.2
-SETTINGS = Settings(TINY, every=EVERY)
+SETTINGS = Settings(TINY, cfl=0.6, every=EVERY)
 NAMES = ["nu0.0200-k4-seed0", "nu0.0200-k4-seed1", "nu0.0200-k4-seed2", "nu0.0200-k2-seed0"]
 
 
