@@ -241,7 +241,7 @@ DESIGNS: Mapping[str, Design] = {
     "cpu": Design(
         "cpu",
         (
-            *_by_seed(4, (0.013, 112), (0.0155, 100), (0.018, 90), (0.022, 80)),
+            *_by_seed(4, (0.013, 112), (0.0155, 100), (0.018, 92), (0.022, 80)),
             Condition("test-viscosity", 140, 0.01, seeds=(0, 1, 2)),
             Condition("test-spectrum", 108, 0.0155, spectrum="k2", seeds=(0, 1, 2)),
         ),
