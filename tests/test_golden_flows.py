@@ -10,6 +10,8 @@ from zoo import golden
 from zoo.models.cnf import CNF
 from zoo.models.image_cnf import ImageCNF
 from zoo.models.latent_ode import LatentODE
+from zoo.models.turbulence_lstm import TurbulenceLSTM
+from zoo.models.turbulence_ode import TurbulenceODE
 
 
 def flow() -> CNF:
@@ -28,6 +30,8 @@ MODELS = {
     "flow": (flow, "density-estimation"),
     "image flow": (image_flow, "density-estimation"),
     "forecaster": (lambda: LatentODE(latent=3, hidden=8, recurrent=5), "forecasting"),
+    "turbulence": (lambda: TurbulenceODE(members=2), "forecasting"),
+    "turbulence by k, epsilon and nu": (lambda: TurbulenceLSTM(inputs=()), "forecasting"),
 }
 NAMES = {
     "flow": {"input.z", "output.x", "output.log_prob"},
@@ -38,6 +42,14 @@ NAMES = {
         "input.mask",
         "input.times_query",
         "output.mean",
+    },
+    "turbulence": {
+        *(f"input.{name}" for name in ("k", "epsilon", "nu", "skewness", "palinstrophy", "times")),
+        *("output.k", "output.epsilon"),
+    },
+    "turbulence by k, epsilon and nu": {
+        *(f"input.{name}" for name in ("k", "epsilon", "nu", "times")),
+        *("output.k", "output.epsilon"),
     },
 }
 
@@ -83,3 +95,16 @@ def test_the_density_is_that_of_the_points() -> None:
     with torch.no_grad():
         exact = model.log_prob(tensors["output.x"], rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(tensors["output.log_prob"], exact, rtol=0, atol=2e-3)
+
+
+def test_states_are_drawn_from_the_range_of_the_training() -> None:
+    model, task = build("turbulence")
+    model.lowest.copy_(torch.tensor([3.5, 0.30, 0.9]))
+    model.highest.copy_(torch.tensor([3.6, 0.31, 0.95]))
+    # Warnings are errors here, and a state out of range is warned of.
+    tensors = golden.make(model, task)
+    k, epsilon, nu = (tensors[f"input.{name}"] for name in ("k", "epsilon", "nu"))
+    reynolds = (k.square() / (nu * epsilon)).log()
+    assert bool(((reynolds > 3.5) & (reynolds < 3.6)).all())
+    destruction = (4 * nu.square() * tensors["input.palinstrophy"] * k / epsilon.square()).log()
+    assert bool(((destruction > 0.9) & (destruction < 0.95)).all())

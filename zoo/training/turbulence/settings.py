@@ -18,6 +18,7 @@ class TurbulenceSettings(Settings):
         (3e-3, 1e-2), "of Adam at the beginning, each of them tried; it falls to 0 as a cosine"
     )
     decays: tuple[float, ...] = option((0.0, 1e-2), "weight decays of AdamW, each of them tried")
+    step: float = option(0.125, "of the neural ODE's solver in training, in ln(1 + tau)")
     clip: float = option(1.0, "largest norm of the gradient of a member")
     energy: float = option(1.0, "weight of the error of ln k beside that of ln epsilon")
     members: int = option(5, "networks of an ensemble")
@@ -40,7 +41,7 @@ class TurbulenceSettings(Settings):
         super().__post_init__()
         self._more_than_zero(
             *("steps", "batch_size", "clip", "members", "latent", "hidden", "encoder"),
-            *("recurrent", "horizon", "shortest", "spacing"),
+            *("recurrent", "horizon", "step", "shortest", "spacing"),
         )
         self._at_least_zero("energy", "before", "after")
         if self.points < 2:
