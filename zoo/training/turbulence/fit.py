@@ -52,7 +52,8 @@ def standardise(model: Network, windows: Windows) -> None:
     """Tell a network what the starts of its training are like: mean, deviation and range."""
     features = model.features(windows.start)
     model.shift.copy_(features.mean(0))
-    model.scale.copy_(features.std(0))
+    # A group that does not vary stays as it is.
+    model.scale.copy_(features.std(0).clamp(min=1e-6))
     model.lowest.copy_(features.amin(0))
     model.highest.copy_(features.amax(0))
 
@@ -110,8 +111,14 @@ def clip_members(model: nn.Module, largest: float) -> None:
 
 def fit_closure(model: KEpsilon, windows: Windows, energy: float) -> None:
     """Fit the one or two numbers of a closure in place, by L-BFGS on all windows; eval mode."""
+    # The first step is at most as long as the learning rate: one of 1 could end where C is so small
+    # that a flow comes to rest.
     optimizer = torch.optim.LBFGS(
-        model.parameters(), max_iter=100, tolerance_change=1e-10, line_search_fn="strong_wolfe"
+        model.parameters(),
+        lr=0.2,
+        max_iter=100,
+        tolerance_change=1e-10,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
