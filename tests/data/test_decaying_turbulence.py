@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from zoo.data import decaying_turbulence
 from zoo.data.decaying_turbulence import Run, load, problem
 from zoo.errors import DataError, UnknownNameError
-from zoo.simulations.design import QUANTITIES, Condition, Design
+from zoo.simulations.design import QUANTITIES, Condition, Design, find
 
 DESIGN = Design(
     "some",
@@ -247,3 +247,9 @@ def test_bundled_file_is_verified(tmp_path, monkeypatch):
     assert len(load(path=path)) == 5
     with pytest.raises(DataError, match=f"has sha256 .*, expected {digest}; install the package"):
         load()
+
+
+def test_bundled_ensemble_is_the_design_for_a_cpu():
+    runs = load()
+    assert {run.name for run in runs} == {case.name for case in find("cpu").cases()}
+    assert all(run.peak > 0 and run.kmax_eta.min() >= 1.5 for run in runs)

@@ -32,7 +32,7 @@ from zoo.simulations.design import QUANTITIES, SPECTRA, SPLITS, Case, Design
 __all__ = ["BUNDLED", "SPLITS", "Problem", "Run", "load", "problem"]
 
 BUNDLED = Path(__file__).parent / "samples" / "decaying-turbulence.safetensors"
-BUNDLED_SHA256 = ""
+BUNDLED_SHA256 = "dc8869b09e517c02bd7fecddf4df50d3a4ed9cc0b87902674465e5910f6f22da"
 COMMAND = "zoo simulate turbulence --out DIR"
 
 

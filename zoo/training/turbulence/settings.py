@@ -12,7 +12,7 @@ __all__ = ["TurbulenceSettings"]
 class TurbulenceSettings(Settings):
     """Settings of the neural ODE and of what it is compared with."""
 
-    steps: int = option(1_500, "steps of the optimiser, for each try of each network")
+    steps: int = option(1_000, "steps of the optimiser, for each try of each network")
     batch_size: int = option(64, "windows of a batch, for each member")
     learning_rates: tuple[float, ...] = option(
         (3e-3, 1e-2), "of Adam at the beginning, each of them tried; it falls to 0 as a cosine"
