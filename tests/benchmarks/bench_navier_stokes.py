@@ -255,14 +255,14 @@ def compete(points: int, rounds: int, python: str, out: TextIO) -> None:
                 worker.seconds.append(worker.turn())
     title = f"{points}³, a step"
     head = f"{'min ms':>9}{'median':>9}{'/ best peer':>13}{'energy off by':>15}"
-    print(f"\n{title:24}{head}", file=out)
+    print(f"\n{title:24}{head}", file=out, flush=True)
     for worker in found:
         least, middle = min(worker.seconds), statistics.median(worker.seconds)
         peer = best_peer(found, worker.precision)
         ratio = f"{least / peer:13.2f}" if peer else f"{'-':>13}"
         off = abs(energies[worker.name, worker.precision] / reference - 1)
         label = f"{worker.name}, {worker.precision}"
-        print(f"{label:24}{least * 1e3:9.2f}{middle * 1e3:9.2f}{ratio}{off:15.1e}", file=out)
+        print(f"{label:24}{least * 1e3:9.2f}{middle * 1e3:9.2f}{ratio}{off:15.1e}", file=out, flush=True)
 
 
 def main() -> None:
