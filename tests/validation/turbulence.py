@@ -3,7 +3,7 @@
     python tests/validation/turbulence.py [--reference DIR] [--parts NAME ...] [--points 256]
 
 Without options everything that needs no further file: regressions, series, balances, invariance and
-the Taylor-Green vortex at Re = 100, in about a minute on one core. `--reference` is a folder with
+the Taylor-Green vortex at Re = 100, in half a minute on one core. `--reference` is a folder with
 
     spectral_Re1600_512.gdiag   Taylor-Green at Re = 1600, 512³ points: the reference of case C3.5
                                 of the International Workshop on High-Order CFD Methods (van Rees
