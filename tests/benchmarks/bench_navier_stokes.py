@@ -262,7 +262,8 @@ def compete(points: int, rounds: int, python: str, out: TextIO) -> None:
         ratio = f"{least / peer:13.2f}" if peer else f"{'-':>13}"
         off = abs(energies[worker.name, worker.precision] / reference - 1)
         label = f"{worker.name}, {worker.precision}"
-        print(f"{label:24}{least * 1e3:9.2f}{middle * 1e3:9.2f}{ratio}{off:15.1e}", file=out, flush=True)
+        times = f"{least * 1e3:9.2f}{middle * 1e3:9.2f}"
+        print(f"{label:24}{times}{ratio}{off:15.1e}", file=out, flush=True)
 
 
 def main() -> None:
