@@ -40,6 +40,7 @@ CARD = "node-turbulence"
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "steps": 3,
+        "lstm_steps": 3,
         "batch_size": 8,
         "learning_rates": (1e-2,),
         "decays": (0.0,),
@@ -51,7 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tag": "smoke",
     },
     "cpu": {"threads": 1},
-    "gpu": {"steps": 6_000, "batch_size": 512, "members": 16},
+    "gpu": {"steps": 6_000, "lstm_steps": 18_000, "batch_size": 512, "members": 16},
 }
 
 

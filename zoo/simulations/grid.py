@@ -53,13 +53,20 @@ class FourierGrid:
         device: torch.device | str = "cpu",
         dealias: bool = True,
     ) -> None:
-        if points < 8 or points % 2:
+        if not isinstance(points, int) or points < 8 or points % 2:
             raise ValueError(f"expected an even number of points a side, at least 8; got {points}")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"expected dtype torch.float32 or torch.float64; got {dtype}")
         self.points = points
         self.dtype = dtype
         self.device = torch.device(device)
+        if self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest":
+            # The transforms are matrix products; with ten bits they would not be transforms.
+            raise ValueError(
+                "expected float32 products in full precision on a GPU; found"
+                f" {torch.get_float32_matmul_precision()!r};"
+                " call torch.set_float32_matmul_precision('highest') first"
+            )
         self.dealias = dealias
         self.largest = (points - 1) // (3 if dealias else 2)
         self.modes = 2 * self.largest + 1
@@ -107,6 +114,10 @@ class FourierGrid:
     @property
     def complex_dtype(self) -> torch.dtype:
         return torch.complex64 if self.dtype == torch.float32 else torch.complex128
+
+    def energy(self, modes: Tensor) -> Tensor:
+        """Energy of the modes (kx, B, F, ky, kz), and of those not stored: (kx, B, ky, kz)."""
+        return torch.view_as_real(modes).square().sum(-1).sum(2) * self.weight / 2
 
     # Between the layouts.
 
@@ -263,4 +274,4 @@ def as_pairs(modes: Tensor) -> Tensor:
 
 def as_complex(pairs: Tensor) -> Tensor:
     """The way back from `as_pairs`, a view."""
-    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
+    return torch.view_as_complex(pairs.view(*pairs.shape[:-1], -1, 2))

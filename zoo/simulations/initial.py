@@ -39,8 +39,8 @@ def taylor_green(grid: FourierGrid, batch: int) -> Tensor:
     for sign_x in (1, -1):
         for sign_y in (1, -1):
             x, y = 1 + (sign_x < 0) * grid.largest, 1 + (sign_y < 0) * grid.largest
-            modes[x, :, 0, y, 1] = complex(0, -sign_x / 8)
-            modes[x, :, 1, y, 1] = complex(0, sign_y / 8)
+            modes.imag[x, :, 0, y, 1] = -sign_x / 8
+            modes.imag[x, :, 1, y, 1] = sign_y / 8
     return modes
 
 
@@ -100,9 +100,7 @@ def random_isotropic(
 
 def shell_spectrum(grid: FourierGrid, modes: Tensor) -> Tensor:
     """E(kappa), energy in the shells of width one around 0, 1, 2, ..., (B, shells)."""
-    energy = (as_pairs(modes) ** 2).unflatten(-1, (-1, 2)).sum(-1).sum(2) * grid.weight / 2
-    batch = energy.shape[1]
-    flat = energy.transpose(0, 1).reshape(batch, -1)
+    energy = grid.energy(modes).transpose(0, 1).flatten(1)
     shell = grid.shell.reshape(-1)
-    spectrum = flat.new_zeros(batch, int(shell.max()) + 1)
-    return spectrum.index_add_(1, shell, flat)
+    spectrum = energy.new_zeros(len(energy), int(shell.max()) + 1)
+    return spectrum.index_add_(1, shell, energy)

@@ -160,8 +160,9 @@ class NavierStokes:
     def divergence(self, velocity: Tensor) -> Tensor:
         """div u on the points, (B, N, N, N): round-off, if all is well."""
         pairs = as_pairs(self._inside(velocity))
-        div = sum(pairs[:, :, i] * kappa for i, kappa in enumerate(self.grid.kappa))
-        return self.grid.to_points(as_complex(div)[:, :, None] * 1j)[:, 0]
+        parts = [pairs[:, :, i] * kappa for i, kappa in enumerate(self.grid.kappa)]
+        div = as_complex(parts[0] + parts[1] + parts[2])
+        return self.grid.to_points(div[:, :, None] * 1j)[:, 0]
 
     def statistics(self, velocity: Tensor) -> FlowStatistics:
         """One value per realisation, in double precision; see `FlowStatistics`."""

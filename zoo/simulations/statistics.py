@@ -71,8 +71,7 @@ def spectral_moments(kappa: Tensor, energy: Tensor) -> dict[str, Tensor]:
 
 def measure(grid: FourierGrid, modes: Tensor, viscosity: Tensor) -> FlowStatistics:
     """Statistics of modes (kx, B, 3, ky, kz) at viscosities (B,); sums in double precision."""
-    energy = (as_pairs(modes) ** 2).unflatten(-1, (-1, 2)).sum(-1).sum(2) * grid.weight / 2
-    per_mode = energy.transpose(0, 1).reshape(modes.shape[1], -1).double()
+    per_mode = grid.energy(modes).transpose(0, 1).flatten(1).double()
     moments = spectral_moments(grid.squared.double().sqrt().reshape(-1), per_mode)
     nu = viscosity.double()
     k, z = moments["kinetic_energy"], moments["enstrophy"]
@@ -122,10 +121,12 @@ def _gradient_moments(grid: FourierGrid, modes: Tensor) -> tuple[Tensor, Tensor]
     gradient.mul_(1j)
     sums = torch.zeros(3, batch, dtype=torch.float64, device=modes.device)
     for _, values in grid.slabs(gradient):
-        a = values.unflatten(2, (3, 3))  # a[i, j] = du_i / dx_j
+        a = values.view(*values.shape[:2], 3, 3, *values.shape[3:])  # a[i, j] = du_i / dx_j
         omega = [a[:, :, k, j] - a[:, :, j, k] for j, k in ((1, 2), (2, 0), (0, 1))]
-        stretched = [sum(a[:, :, i, j] * omega[j] for j in range(3)) for i in range(3)]
-        production = sum(w * s for w, s in zip(omega, stretched, strict=True))
+        stretched = [a[:, :, i, 0] * omega[0] for i in range(3)]
+        for i, j in ((0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)):
+            stretched[i] += a[:, :, i, j] * omega[j]
+        production = omega[0] * stretched[0] + omega[1] * stretched[1] + omega[2] * stretched[2]
         longitudinal = torch.stack([a[:, :, i, i] for i in range(3)], 2)
         square = longitudinal**2
         sums[0] += production.sum((0, 2, 3), dtype=torch.float64)

@@ -33,6 +33,7 @@ from zoo.training.turbulence.windows import Windows, cut
 
 TINY: dict[str, Any] = {
     "steps": 3,
+    "lstm_steps": 3,
     "batch_size": 4,
     "learning_rates": (1e-2, 1e-4),
     "decays": (0.0,),

@@ -82,10 +82,11 @@ def fit_network(
         # Coarse steps learn as well, at half the price.
         model.step = config.step
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    steps = config.steps if isinstance(model, TurbulenceODE) else config.lstm_steps
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     state = {"model": model, "optimizer": optimizer, "schedule": schedule}
     shape = (model.members, min(config.batch_size, len(windows)))
-    for step in run.steps(config.steps, state, phase=phase):
+    for step in run.steps(steps, state, phase=phase):
         # The batches do not depend on the try, so that tries differ in what they try alone.
         generator = run.generator("windows", step)
         index = torch.randint(len(windows), shape, generator=generator)

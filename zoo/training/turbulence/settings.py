@@ -12,7 +12,8 @@ __all__ = ["TurbulenceSettings"]
 class TurbulenceSettings(Settings):
     """Settings of the neural ODE and of what it is compared with."""
 
-    steps: int = option(1_000, "steps of the optimiser, for each try of each network")
+    steps: int = option(1_000, "steps of the optimiser, for each try of the neural ODE")
+    lstm_steps: int = option(3_000, "and of the LSTM: about as many as take the same time")
     batch_size: int = option(64, "windows of a batch, for each member")
     learning_rates: tuple[float, ...] = option(
         (3e-3, 1e-2), "of Adam at the beginning, each of them tried; it falls to 0 as a cosine"
@@ -40,7 +41,16 @@ class TurbulenceSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._more_than_zero(
-            *("steps", "batch_size", "clip", "members", "latent", "hidden", "encoder"),
+            *(
+                "steps",
+                "lstm_steps",
+                "batch_size",
+                "clip",
+                "members",
+                "latent",
+                "hidden",
+                "encoder",
+            ),
             *("recurrent", "horizon", "step", "shortest", "spacing"),
         )
         self._at_least_zero("energy", "before", "after")

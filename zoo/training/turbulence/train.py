@@ -1,8 +1,9 @@
 """The neural ODE of decaying turbulence and all that it is compared with, on the same windows.
 
 The two networks, the neural ODE and the LSTM, have about the same number of parameters, see the
-same inputs and have the same tries, every combination of `learning_rates` and `decays`; of each
-kind the try with the smallest loss on the validation runs is kept. The test runs are not touched.
+same inputs, are trained for about the same time, and have the same tries, every combination of
+`learning_rates` and `decays`; of each kind the try with the smallest loss on the validation runs is
+kept. The test runs are not touched.
 
 A closure has no settings to try. It is fitted three times: to all windows, as the networks are; to
 those that start at the peak alone; and to those of the self-similar stage alone. The last two know
