@@ -183,14 +183,16 @@ class FourierGrid:
         """
         n = self.points
         batch, fields = modes.shape[1:3]
-        waves = as_pairs(_waves_of(_waves_of(modes, 0, self.largest), 3, self.largest))
-        along_x = self._waves @ waves.flatten(1)
+        waves = self._waves_of(self._waves_of(modes, 0), 3)
+        pairs = as_pairs(waves)
+        along_x = self.buffer("along x", n, pairs[0].numel())
+        torch.mm(self._waves, pairs.flatten(1), out=along_x)
         planes = self.planes(batch)
         for first in range(0, n, planes):
-            part = along_x[first : first + planes].view(-1, *waves.shape[3:])
-            rows = self._buffer("rows", len(part), n, part.shape[-1])
+            part = along_x[first : first + planes].view(-1, *pairs.shape[3:])
+            rows = self.buffer("rows", len(part), n, part.shape[-1])
             torch.bmm(self._waves.expand(len(part), -1, -1), part, out=rows)
-            values = self._buffer("values", len(part) * n, n)
+            values = self.buffer("values", len(part) * n, n)
             torch.mm(rows.flatten(0, 1), self._waves_z, out=values)
             yield slice(first, first + planes), values.view(-1, batch, fields, n, n)
 
@@ -206,17 +208,16 @@ class FourierGrid:
             Modes (kx, B, F, ky, kz).
         """
         n, pairs = self.points, 2 * self.largest + 2
-        collected = self._buffer("collected", n, batch * fields, self.modes, pairs)
+        collected = self.buffer("collected", n, batch * fields, self.modes, pairs)
         for planes, values in slabs:
-            rows = self._buffer("back", values.numel() // n, pairs)
+            rows = self.buffer("back", values.numel() // n, pairs)
             torch.mm(values.reshape(-1, n), self._back_z, out=rows)
             rows = rows.view(-1, n, pairs)
             target = collected[planes].view(-1, self.modes, pairs)
             torch.bmm(self._back.expand(len(rows), -1, -1), rows, out=target)
-        waves = (self._back @ collected.flatten(1)).view(
-            self.modes, batch, fields, self.modes, pairs
-        )
-        return _modes_of(_modes_of(as_complex(waves), 0, self.largest), 3, self.largest)
+        sums = self.buffer("sums", self.modes, batch, fields, self.modes, pairs)
+        torch.mm(self._back, collected.flatten(1), out=sums.flatten(1))
+        return self._modes_of(self._modes_of(as_complex(sums), 0), 3)
 
     def to_points(self, modes: Tensor) -> Tensor:
         """Modes (kx, B, F, ky, kz) -> fields on the points (B, F, N, N, N)."""
@@ -235,35 +236,39 @@ class FourierGrid:
         points = SLAB_POINTS if self.device.type == "cpu" else SLAB_POINTS_GPU
         return max(1, min(self.points, points // (batch * self.points**2)))
 
-    def _buffer(self, name: str, *shape: int) -> Tensor:
-        """Memory that is used again: fresh memory costs more than what is written to it."""
-        key = (name, *shape)
+    def buffer(self, name: str, *shape: int, complex: bool = False) -> Tensor:
+        """Memory that is used again: fresh memory costs more than what is written to it.
+
+        What it holds is lost when the same name and shape are asked for again.
+        """
+        key = (name, complex, *shape)
         if key not in self._buffers:
-            self._buffers[key] = torch.empty(shape, dtype=self.dtype, device=self.device)
+            dtype = self.complex_dtype if complex else self.dtype
+            self._buffers[key] = torch.empty(shape, dtype=dtype, device=self.device)
         return self._buffers[key]
 
+    def _waves_of(self, modes: Tensor, dim: int) -> Tensor:
+        """From exp(ikx), 0, 1 ... K, -1 ... -K along `dim`, to cosines 0 ... K and sines 1 ... K.
 
-def _waves_of(modes: Tensor, dim: int, largest: int) -> Tensor:
-    """From exp(ikx), 0, 1 ... K, -1 ... -K along `dim`, to cosines 0 ... K and sines 1 ... K.
+        a exp(ikx) + b exp(-ikx) = (a + b) cos kx + i (a - b) sin kx. The memory is a buffer's.
+        """
+        k = self.largest
+        waves = self.buffer(f"waves {dim}", *modes.shape, complex=True)
+        a, b = modes.narrow(dim, 1, k), modes.narrow(dim, k + 1, k)
+        waves.select(dim, 0).copy_(modes.select(dim, 0))
+        torch.add(a, b, out=waves.narrow(dim, 1, k))
+        torch.sub(a, b, out=waves.narrow(dim, k + 1, k)).mul_(1j)
+        return waves
 
-    a exp(ikx) + b exp(-ikx) = (a + b) cos kx + i (a - b) sin kx.
-    """
-    waves = torch.empty_like(modes)
-    a, b = modes.narrow(dim, 1, largest), modes.narrow(dim, largest + 1, largest)
-    waves.select(dim, 0).copy_(modes.select(dim, 0))
-    torch.add(a, b, out=waves.narrow(dim, 1, largest))
-    torch.sub(a, b, out=waves.narrow(dim, largest + 1, largest)).mul_(1j)
-    return waves
-
-
-def _modes_of(sums: Tensor, dim: int, largest: int) -> Tensor:
-    """From sums of f cos kx and f sin kx to those of f exp(-ikx), for 0, 1 ... K, -1 ... -K."""
-    modes = torch.empty_like(sums)
-    cosine, sine = sums.narrow(dim, 1, largest), sums.narrow(dim, largest + 1, largest)
-    modes.select(dim, 0).copy_(sums.select(dim, 0))
-    torch.sub(cosine, sine, alpha=1j, out=modes.narrow(dim, 1, largest))
-    torch.add(cosine, sine, alpha=1j, out=modes.narrow(dim, largest + 1, largest))
-    return modes
+    def _modes_of(self, sums: Tensor, dim: int) -> Tensor:
+        """From sums of f cos kx and f sin kx to those of f exp(-ikx), for 0, 1 ... K, -1 ... -K."""
+        k = self.largest
+        modes = torch.empty_like(sums)
+        cosine, sine = sums.narrow(dim, 1, k), sums.narrow(dim, k + 1, k)
+        modes.select(dim, 0).copy_(sums.select(dim, 0))
+        torch.sub(cosine, sine, alpha=1j, out=modes.narrow(dim, 1, k))
+        torch.add(cosine, sine, alpha=1j, out=modes.narrow(dim, k + 1, k))
+        return modes
 
 
 def as_pairs(modes: Tensor) -> Tensor:

@@ -155,7 +155,7 @@ class NavierStokes:
     def vorticity(self, velocity: Tensor) -> Tensor:
         """curl u on the points, (B, 3, N, N, N)."""
         modes = self._inside(velocity)
-        return self.grid.to_points(self._curl(modes))
+        return self.grid.to_points(self._curl(modes, torch.empty_like(modes)))
 
     def divergence(self, velocity: Tensor) -> Tensor:
         """div u on the points, (B, N, N, N): round-off, if all is well."""
@@ -303,11 +303,9 @@ class NavierStokes:
                 f" {courant:.3g}, the limit {self.courant_limit:.3g}; take dt <= {largest:.3g}"
             )
 
-    def _curl(self, modes: Tensor) -> Tensor:
-        """Modes of curl u: i kappa x u, (kx, B, 3, ky, kz)."""
-        u = as_pairs(modes)
-        curl = torch.empty_like(modes)
-        w = as_pairs(curl)
+    def _curl(self, modes: Tensor, curl: Tensor) -> Tensor:
+        """Modes of curl u, i kappa x u, (kx, B, 3, ky, kz), written to `curl`."""
+        u, w = as_pairs(modes), as_pairs(curl)
         kappa = self.grid.kappa
         for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
             torch.mul(u[:, :, k], kappa[j], out=w[:, :, i])
@@ -319,10 +317,13 @@ class NavierStokes:
         speeds = []
 
         def products() -> Iterator[tuple[slice, Tensor]]:
-            fields = torch.cat([modes, self._curl(modes)], 2)
+            shape = (*modes.shape[:2], 6, *modes.shape[3:])
+            fields = self.grid.buffer("fields", *shape, complex=True)
+            fields[:, :, :3] = modes
+            self._curl(modes, fields[:, :, 3:])
             for planes, values in self.grid.slabs(fields):
                 u, omega = values[:, :, :3], values[:, :, 3:]
-                cross = torch.empty_like(u)
+                cross = self.grid.buffer("cross", *u.shape)
                 for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
                     torch.mul(u[:, :, j], omega[:, :, k], out=cross[:, :, i])
                     cross[:, :, i].addcmul_(u[:, :, k], omega[:, :, j], value=-1)
