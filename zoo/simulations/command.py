@@ -38,7 +38,8 @@ is for machines that cannot see each other's locks. When the last run is there
 DIR/turbulence.safetensors is written and a table of the runs is printed.
 
 designs:
-  cpu    what comes with the zoo: 80^3 to 140^3 points, hours on two cores
+  cpu    what comes with the zoo: 80^3 to 140^3 points, less than an hour on
+         two cores
   smoke  a few runs at 16^3 and 24^3, in seconds; under-resolved, of no use
          but to try the command
   gpu    80^3 to 432^3 points, viscosities over almost a decade; has never
