@@ -286,7 +286,7 @@ def _add_demo(commands: Commands) -> None:
     parser = _command(
         commands,
         _demo,
-        "show CNN-F, two GANs, flows, a latent ODE and turbulence, beside a baseline or the truth",
+        "show CNN-F, two GANs, flows and forecasts, beside a baseline or the truth",
         "zoo demo",
         "zoo demo --out /tmp/demo --images 12 --seed 1",
         "zoo demo --kinds noise blur --sample 1000 --attacked 0 --generated 0",
