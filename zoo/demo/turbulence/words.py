@@ -37,8 +37,8 @@ def what_they_are(errors: Sequence[Row]) -> str:
     return (
         "Mean relative error of the dissipation from its peak over 2 k₀/ε₀, ± one standard error "
         f"over the runs. The constant of {FITTED!r} is the best for the training runs from the "
-        "same start over the same time. One that depends on Re_T comes nearer, and an LSTM with the "
-        "same inputs ties: FINDINGS.md of the card has both."
+        "same start over the same time. One that depends on Re_T comes nearer, and an LSTM with "
+        "the same inputs ties: FINDINGS.md of the card has both."
     )
 
 
