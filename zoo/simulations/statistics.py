@@ -113,8 +113,7 @@ def _gradient_moments(grid: FourierGrid, modes: Tensor) -> tuple[Tensor, Tensor]
     """
     batch = modes.shape[1]
     pairs = as_pairs(modes)
-    gradient = torch.empty(*modes.shape[:2], 9, *modes.shape[3:], dtype=modes.dtype)
-    gradient = gradient.to(modes.device)
+    gradient = modes.new_empty(*modes.shape[:2], 9, *modes.shape[3:])
     for j, kappa in enumerate(grid.kappa):
         for i in range(3):
             torch.mul(pairs[:, :, i], kappa, out=as_pairs(gradient)[:, :, 3 * i + j])
