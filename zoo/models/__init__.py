@@ -17,6 +17,8 @@ ARCHITECTURES: dict[str, str] = {
     "cnnf": "zoo.models.cnnf:CNNF",
     "cnnf-wide-resnet": "zoo.models.cnnf_wide_resnet:CNNFWideResNet",
     "dcgan": "zoo.models.dcgan:DCGAN",
+    "disentangled-style-gan": "zoo.models.disentangled_style_gan:DisentangledStyleGAN",
+    "fine-style-gan": "zoo.models.fine_style_gan:FineStyleGAN",
     "image-cnf": "zoo.models.image_cnf:ImageCNF",
     "latent-ode": "zoo.models.latent_ode:LatentODE",
     "resnet-cifar": "zoo.models.resnet_cifar:ResNetCIFAR",

@@ -46,7 +46,7 @@ class Factor:
         return self.values if self.categorical else 1
 
     def to_json(self) -> dict[str, Any]:
-        """The factor as the JSON object that a card's config holds; `Factor(**it)` is the inverse."""
+        """The factor as a card's config holds it; `Factor(**it)` is the inverse."""
         shown: dict[str, Any] = {
             "name": self.name,
             "values": self.values,
