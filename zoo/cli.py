@@ -149,7 +149,10 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    from zoo.simulations.command import simulate
+    if arguments.simulation == "robot":
+        from zoo.simulations.robot_command import simulate
+    else:
+        from zoo.simulations.command import simulate
 
     simulate(arguments)
     return 0
@@ -318,13 +321,17 @@ def _add_demo(commands: Commands) -> None:
 
 
 def _add_simulate(commands: Commands) -> None:
+    from zoo.simulations import robot_command
     from zoo.simulations.command import EXAMPLES, TEXT, add_turbulence
 
-    text = "make data by physics: an ensemble of direct numerical simulations"
+    text = "make data: direct numerical simulations of turbulence, or scenes with a robot"
     parser = _command(commands, _simulate, text, *EXAMPLES[:1])
     kinds = parser.add_subparsers(title="simulations", dest="simulation", required=True)
     texts = _texts(TEXT, EXAMPLES)
     add_turbulence(kinds.add_parser("turbulence", help="decaying isotropic turbulence", **texts))
+    texts = _texts(robot_command.TEXT, robot_command.EXAMPLES)
+    text = "a robot in a kitchen, in nine factors"
+    robot_command.add_robot(kinds.add_parser("robot", help=text, **texts))
 
 
 def _add_publish(commands: Commands) -> None:

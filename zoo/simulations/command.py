@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.simulations.design import Design
     from zoo.simulations.ensemble import Settings
 
-__all__ = ["EXAMPLES", "TEXT", "OptionError", "add_turbulence", "simulate"]
+__all__ = ["EXAMPLES", "TEXT", "OptionError", "add_turbulence", "shard_option", "simulate"]
 
 EXAMPLES = (
     "zoo simulate turbulence --dry-run",
@@ -80,7 +80,7 @@ def add_turbulence(parser: argparse.ArgumentParser) -> None:
     numerics.add_argument("--dtype", default="float32", metavar="TYPE", help=text)
     numerics.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: torch's)")
     text = "every n-th run from the i-th on, i from 1 (default: 1/1)"
-    numerics.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help=text)
+    numerics.add_argument("--shard", type=shard_option, default=(1, 1), metavar="I/N", help=text)
     instead = parser.add_mutually_exclusive_group()
     text = "print the runs and what they cost, and stop"
     instead.add_argument("--dry-run", action="store_true", help=text)
@@ -180,7 +180,8 @@ def _design(arguments: argparse.Namespace) -> Design:
     return Design("custom", conditions, resolution)
 
 
-def _shard(text: str) -> tuple[int, int]:
+def shard_option(text: str) -> tuple[int, int]:
+    """The option I/N of a simulation that several machines share."""
     index, _, count = text.partition("/")
     try:
         part = int(index), int(count)
