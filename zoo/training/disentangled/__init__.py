@@ -1,0 +1,1 @@
+"""Training of disentangled StyleGANs: few labels, or none."""
