@@ -38,6 +38,8 @@ summary { cursor: pointer; font-weight: 600; }
   align-items: center; padding: .4rem 0; border-top: 1px solid var(--line); }
 .row.head { border-top: 0; color: var(--soft); align-items: end; }
 .row.head span { font-size: .78rem; }
+.grid .row { grid-template-columns: 9rem minmax(34rem, 1fr); }
+.grid .how { display: block; margin: 0; }
 .tiles { display: grid; grid-template-columns: repeat(var(--tiles), minmax(0, 5.5rem));
   gap: .4rem; }
 .tiles img { display: block; width: 100%; image-rendering: pixelated; border-radius: .2rem; }

@@ -1,0 +1,1 @@
+"""The demo's section on controls: a GAN whose images are asked for by their factors."""

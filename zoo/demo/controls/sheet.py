@@ -1,0 +1,62 @@
+"""Rows of images with a title before each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+from torch import Tensor
+
+from zoo.demo.canvas import GAP, MARGIN, SOFT, Canvas
+
+__all__ = ["Row", "draw_rows"]
+
+TITLES = 150
+"""Units of the layout for the titles of the rows."""
+HEADER, HEADS, FOOTER = 88, 20, 16
+LINE = 18
+
+
+@dataclass(frozen=True)
+class Row:
+    """Images of one kind.
+
+    Args:
+        title: what they are.
+        note: a line on it, perhaps empty.
+        images: (N, C, H, W) in [0, 1].
+    """
+
+    title: str
+    note: str
+    images: Tensor
+
+
+def draw_rows(
+    title: str, under: str, rows: Sequence[Row], *, heads: Sequence[str] = (), magnify: int = 1
+) -> Image.Image:
+    """A sheet: every row with its title before it; rows may differ in length.
+
+    Args:
+        under: a line below the title.
+        heads: what the columns are, if they are the same in all rows.
+        magnify: units of the layout for each pixel of an image; a unit is two pixels of the sheet.
+    """
+    height, width = (magnify * side for side in rows[0].images.shape[2:])
+    longest = max(len(row.images) for row in rows)
+    top = HEADER + (HEADS if heads else 0)
+    below = top + len(rows) * (height + GAP) - GAP
+    across = 2 * MARGIN + TITLES + longest * (width + GAP) - GAP
+    canvas = Canvas(across, below + FOOTER, magnify)
+    canvas.write(MARGIN, 44, title, 24, bold=True)
+    canvas.write(MARGIN, 68, under, 13)
+    left = MARGIN + TITLES
+    for column, head in enumerate(heads):
+        canvas.write(left + column * (width + GAP), top - 6, head, 11, SOFT)
+    for index, row in enumerate(rows):
+        y = top + index * (height + GAP)
+        middle = y + height // 2 + (0 if row.note else 5)
+        canvas.write(MARGIN, middle, row.title, 13, bold=True)
+        canvas.write(MARGIN, middle + LINE, row.note, 11, SOFT)
+        for column, image in enumerate(row.images):
+            canvas.paste(left + column * (width + GAP), y, image)
+    return canvas.picture
