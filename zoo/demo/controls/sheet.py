@@ -45,11 +45,11 @@ def draw_rows(
     longest = max(len(row.images) for row in rows)
     top = HEADER + (HEADS if heads else 0)
     below = top + len(rows) * (height + GAP) - GAP
-    across = 2 * MARGIN + TITLES + longest * (width + GAP) - GAP
+    left = MARGIN + (TITLES if any(row.title for row in rows) else 0)
+    across = left + MARGIN + longest * (width + GAP) - GAP
     canvas = Canvas(across, below + FOOTER, magnify)
     canvas.write(MARGIN, 44, title, 24, bold=True)
     canvas.write(MARGIN, 68, under, 13)
-    left = MARGIN + TITLES
     for column, head in enumerate(heads):
         canvas.write(left + column * (width + GAP), top - 6, head, 11, SOFT)
     for index, row in enumerate(rows):
