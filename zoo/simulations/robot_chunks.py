@@ -27,9 +27,12 @@ from numpy.typing import NDArray
 from zoo.models.factors import find
 from zoo.simulations.robot_factors import COUNT, FACTORS, indices_of
 
-__all__ = ["CHUNK", "SETTINGS", "Chunk", "Ensemble", "complaint", "packed"]
+__all__ = ["CHUNK", "FOLDER", "SETTINGS", "Chunk", "Ensemble", "complaint", "packed"]
 
 CHUNK = 250
+FOLDER = "robot-scenes"
+"""Of all ensembles, below the folder of the data sets."""
+
 SETTINGS = "settings.json"
 
 
@@ -130,7 +133,7 @@ def packed(chunk: Chunk, images: NDArray[np.uint8], facts: Mapping[str, Any]) ->
         images: of them, uint8 (N, 3, S, S).
         facts: what else is known about how they were drawn, as JSON values.
     """
-    tensors = {"images": images, "indices": indices_of(chunk.numbers)}
+    tensors: dict[str, NDArray[Any]] = {"images": images, "indices": indices_of(chunk.numbers)}
     # One line for all, because safetensors writes several in no fixed order.
     about = json.dumps({**facts, "sha256": _digest(images)}, sort_keys=True)
     content: bytes = safetensors.numpy.save(tensors, {"about": about})

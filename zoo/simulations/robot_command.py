@@ -25,8 +25,6 @@ Needs `pip install 'structured-zoo[robot]'` and OpenGL, but no display and no
 GPU. The same command goes on where it was stopped, with the same result;
 a larger --count adds scenes."""
 
-FOLDER = "robot-scenes"
-
 
 def add_robot(parser: argparse.ArgumentParser) -> None:
     """Add the options of `zoo simulate robot`."""
@@ -82,6 +80,8 @@ def _folder(arguments: argparse.Namespace, name: str) -> Path:
         if arguments.data is not None:
             raise OptionError("--out and --data: expected one of them, found both")
         return Path(arguments.out)
+    from zoo.simulations.robot_chunks import FOLDER
+
     data = arguments.data or os.environ.get("ZOO_DATA")
     if not data:
         raise OptionError("--out DIR is missing: the folder to write; or --data, or ZOO_DATA")

@@ -67,7 +67,8 @@ def number_of(indices: ArrayLike) -> Indices:
     Raises:
         ValueError: an index is not one of its factor's.
     """
-    return checked(indices) @ np.array(STRIDES)
+    numbers: Indices = checked(indices) @ np.array(STRIDES)
+    return numbers
 
 
 def indices_of(number: ArrayLike) -> Indices:
@@ -79,7 +80,8 @@ def indices_of(number: ArrayLike) -> Indices:
     numbers = _integers(number, "number of a scene")
     if numbers.size and not (numbers.min() >= 0 and numbers.max() < COUNT):
         raise ValueError(f"number of a scene: expected 0 to {COUNT - 1}, found {numbers.tolist()}")
-    return numbers[..., None] // np.array(STRIDES) % np.array(SIZES)
+    indices: Indices = numbers[..., None] // np.array(STRIDES) % np.array(SIZES)
+    return indices
 
 
 def checked(indices: ArrayLike) -> Indices:
