@@ -45,8 +45,7 @@ class Draws:
         run: Run,
     ) -> None:
         self._model, self._config, self._run = model, config, run
-        # Bytes on the device: the whole set is smaller than what a network computes from a batch.
-        self._images = images.to(run.device)
+        self._images = images.to(run.device) if _fits(images, run.device) else images
         self._codes, self._labelled = codes[labelled].to(run.device), labelled
 
     def real(self, step: int, level: float) -> Tensor:
@@ -66,8 +65,7 @@ class Draws:
         coarse = None
         if isinstance(self._model, FineStyleGAN):
             index = torch.randint(len(self._images), (count,), generator=random)
-            taken = as_float(self._images[self._run.shard(index).to(device)])
-            coarse = self._model.coarse(taken)
+            coarse = self._model.coarse(self._bytes(self._run.shard(index)))
         return self._run.shard(z).to(device), self._run.shard(codes).to(device), coarse
 
     def labelled(self, step: int, level: float) -> tuple[Tensor, Tensor]:
@@ -84,15 +82,29 @@ class Draws:
         index = self._run.shard(index)
         return self._take(self._labelled[index], level), self._codes[index.to(self._run.device)]
 
-    def mixture(self, step: int, count: int) -> tuple[Tensor, Tensor]:
-        """An order of `count` images to mix with, and shares from Beta(ξ, ξ), one for each."""
+    def pairs(self, step: int, of: int, count: int) -> tuple[Tensor, Tensor]:
+        """Which of `of` images to mix: two for each of `count` mixtures, and the shares λ.
+
+        Returns:
+            Positions (2, count), different ones in a mixture, and λ (count,) from Beta(ξ, ξ).
+        """
         random = self._run.generator("mixture", step, self._run.rank)
-        order = torch.randperm(count, generator=random)
+        order = torch.randperm(of, generator=random)
+        chosen = torch.stack([order, order.roll(1)])[:, :count]
         share = _beta(self._config.mixup, count, random)
-        return order.to(self._run.device), share.to(self._run.device)
+        return chosen.to(self._run.device), share.to(self._run.device)
 
     def _take(self, index: Tensor, level: float) -> Tensor:
-        return at_level(as_float(self._images[index.to(self._run.device)]), level)
+        return at_level(self._bytes(index), level)
+
+    def _bytes(self, index: Tensor) -> Tensor:
+        chosen = self._images[index.to(self._images.device)]
+        return as_float(chosen.to(self._run.device, non_blocking=True))
+
+
+def _fits(images: Tensor, device: torch.device) -> bool:
+    """Whether a set of images can stay on the device: as bytes, in half of what is free there."""
+    return device.type != "cuda" or images.nbytes < torch.cuda.mem_get_info(device)[0] / 2
 
 
 def _beta(xi: float, count: int, random: torch.Generator) -> Tensor:

@@ -117,16 +117,18 @@ class Players:
         batches, targets = [real, fake], [codes]
         if config.labels:
             known, names = draws.labelled(step, level)
-            # As many generated images as labelled ones, mixed with one another.
-            pool = torch.cat([known, fake[: len(known)]]), torch.cat([names, codes[: len(known)]])
-            mixed, between = mix(*pool, *draws.mixture(step, len(pool[0])))
+            # Labelled images and as many generated ones, mixed with one another.
+            count = min(len(known), len(fake))
+            pool = torch.cat([known, fake[:count]]), torch.cat([names, codes[:count]])
+            mixed, between = mix(*pool, *draws.pairs(step, len(pool[0]), len(known)))
             batches, targets = [*batches, known, mixed], [codes, names, between]
         with half_precision(self._run.device, config.precision):
             maps = self._model.discriminator.maps(torch.cat(batches), level)
-            count = len(real)
-            judged = [self._model.discriminator.judge(maps[i * count :][:count]) for i in (0, 1)]
-            raw = self._model.discriminator.read(maps[count:])
-        terms["adversarial"] = loss = discriminate(judged[0], judged[1])
+            # Groups of images, whose spread is seen, are all real or all generated.
+            logits = self._model.discriminator.judge(maps[: len(real) + len(fake)])
+            raw = self._model.discriminator.read(maps[len(real) :])
+        judged = logits[: len(real)], logits[len(real) :]
+        terms["adversarial"] = loss = discriminate(*judged)
         terms["real_logit"], terms["fake_logit"] = judged[0].mean(), judged[1].mean()
         if not layout.width:
             return loss

@@ -74,14 +74,15 @@ def code_error(raw: Tensor, codes: Tensor, layout: Layout) -> Tensor:
     return error.mean()
 
 
-def mix(images: Tensor, codes: Tensor, order: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+def mix(images: Tensor, codes: Tensor, pairs: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """Mixtures λ a + (1 - λ) b of images and of their codes.
 
     Args:
-        images: a, (B, C, H, W).
+        images: (B, C, H, W).
         codes: theirs, (B, K).
-        order: b is a in this order, (B,).
-        share: λ, (B,) in [0, 1], usually from a Beta(ξ, ξ).
+        pairs: the positions of a and of b among them, (2, M).
+        share: λ, (M,) in [0, 1], usually from a Beta(ξ, ξ).
     """
-    mixed = torch.lerp(images[order], images, share[:, None, None, None])
-    return mixed, torch.lerp(codes[order], codes, share[:, None])
+    a, b = pairs
+    mixed = torch.lerp(images[b], images[a], share[:, None, None, None])
+    return mixed, torch.lerp(codes[b], codes[a], share[:, None])

@@ -22,6 +22,8 @@ POSITIVE = (
     "mapping_layers",
     "features",
 )
+GROUP = 4
+"""Images whose spread the discriminator sees."""
 NOT_NEGATIVE = (
     "labels",
     "r1_weight",
@@ -49,7 +51,7 @@ class DisentangledSettings(Settings):
     images: tuple[int, ...] = option((1_000_000,), "real images to see at each size")
     fade: float = option(0.5, "share of a size's images while it fades in (not the first)")
     batch_size: int = option(32, "images of a batch, over all processes")
-    labelled_batch: int = option(16, "labelled images in a step, and generated ones to mix with")
+    labelled_batch: int = option(16, "labelled images in a step, and mixtures")
     learning_rate: float = option(1e-3, "of both players")
     cooling: float = option(0.0, "share of all steps, the last, while the rate falls to 0")
     betas: tuple[float, float] = option((0.0, 0.99), "of Adam")
@@ -96,6 +98,11 @@ class DisentangledSettings(Settings):
         for name in ("fade", "cooling"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name}: expected a share in [0, 1]")
+        if self.batch_size % GROUP:
+            raise SettingsError(
+                f"batch_size: expected a multiple of {GROUP}, the images of a group; "
+                f"found {self.batch_size}"
+            )
         if self.method == "supervised" and not self.labels:
             raise SettingsError("labels: supervision alone needs some, found 0")
 
