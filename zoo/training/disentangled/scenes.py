@@ -1,0 +1,124 @@
+"""From scenes with known factors to a trained and measured card: what the recipes share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.data.robot_scenes import Scenes
+from zoo.models.controllable import Controllable
+from zoo.models.disentangled_style_gan import DisentangledStyleGAN
+from zoo.models.factors import Factor, find
+from zoo.models.fine_style_gan import FineStyleGAN
+from zoo.registry import cards_folder, read_card
+from zoo.training.disentangled.draws import choose_labelled
+from zoo.training.disentangled.fit import fit
+from zoo.training.disentangled.settings import DisentangledSettings
+from zoo.training.finish import Line
+from zoo.training.finish import finish as measure_and_export
+from zoo.training.run import Run
+from zoo.training.settings import SettingsError
+
+__all__ = ["arguments", "chosen", "finish", "network", "resized", "train_on"]
+
+
+def chosen(config: DisentangledSettings, factors: Sequence[Factor]) -> tuple[Factor, ...]:
+    """The factors to control, in the order of the data; none for a plain StyleGAN.
+
+    Raises:
+        SettingsError: if the settings name one that there is not.
+    """
+    if config.method == "plain":
+        return ()
+    try:
+        wanted = {find(tuple(factors), name) for name in config.factors}
+    except ValueError as error:
+        raise SettingsError(f"factors: {error}") from None
+    return tuple(each for i, each in enumerate(factors) if i in wanted or not wanted)
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Images (N, C, S, S), uint8, averaged to `size` pixels a side.
+
+    Raises:
+        SettingsError: if S is no multiple of it.
+    """
+    side = images.shape[-1]
+    if side == size:
+        return images
+    if side % size:
+        raise SettingsError(f"image_size: expected a divisor of {side}, found {size}")
+    # In parts: float32 is four times as large as bytes.
+    pooled = [F.avg_pool2d(part.float(), side // size) for part in torch.split(images, 1000)]
+    return torch.cat([part.round().byte() for part in pooled])
+
+
+def arguments(config: DisentangledSettings, factors: Sequence[Factor]) -> dict[str, Any]:
+    """Arguments of the architecture that these settings ask for."""
+    return {
+        "factors": [factor.to_json() for factor in factors],
+        "image_size": config.image_size,
+        "latent_dim": config.latent_dim,
+        "style_dim": config.style_dim,
+        "mapping_layers": config.mapping_layers,
+        "channels": None if config.channels is None else list(config.channels),
+        "features": config.features,
+        "progressive": config.progressive,
+    }
+
+
+def network(config: DisentangledSettings, factors: Sequence[Factor], run: Run) -> Controllable:
+    """The networks at their beginning, on the run's device: with `coarse_size`, those that edit."""
+    coarse = getattr(config, "coarse_size", None)
+    if coarse is None:
+        model: Controllable = DisentangledStyleGAN(**arguments(config, factors))
+    else:
+        model = FineStyleGAN(**arguments(config, factors), coarse_size=coarse)
+    return model.to(run.device)
+
+
+def train_on(scenes: Scenes, config: DisentangledSettings, run: Run) -> Controllable:
+    """Train on these scenes by the method of the settings; return what a card shall have."""
+    factors = chosen(config, scenes.factors)
+    model = network(config, factors, run)
+    images = resized(scenes.images, config.image_size)
+    codes = model.layout.encode(scenes.values(factors))
+    labelled = choose_labelled(len(images), config.labels, config.seed)
+    if config.method == "supervised":
+        from zoo.training.disentangled import supervised
+
+        supervised.fit(model, images, codes, labelled, config, run)
+        return model
+    return fit(model, images, codes, labelled, config, run)
+
+
+def finish(
+    model: Controllable,
+    config: DisentangledSettings,
+    run: Run,
+    *,
+    card: str,
+    lines: Sequence[Line],
+) -> None:
+    """Measure the model as it will be stored, as int8, and export its card folder."""
+    asked = arguments(config, model.factors)
+    if isinstance(model, FineStyleGAN):
+        asked["coarse_size"] = model.coarse_size
+    usual: Mapping[str, Any] = read_card(cards_folder() / card).config
+    changes = {name: value for name, value in asked.items() if _differs(usual.get(name), value)}
+    measure_and_export(
+        run, model, card=card, tag=config.tag, lines=lines, data=config.data, config=changes
+    )
+
+
+def _differs(usual: Any, asked: Any) -> bool:
+    """Whether an argument is another one than the card's; a frozen list is a tuple there."""
+    return bool(_plain(usual) != _plain(asked))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
