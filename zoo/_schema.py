@@ -25,6 +25,7 @@ __all__ = [
 TASKS = (
     "controllable-generation",
     "density-estimation",
+    "factor-prediction",
     "forecasting",
     "image-classification",
     "image-generation",

@@ -21,6 +21,8 @@ __all__ = ["compare", "make", "outputs", "tolerance"]
 
 CANDIDATES = 8
 KEPT = 4
+GRID = 16
+"""Squares, a side, whose averages stand for an image: a file of all pixels would be large."""
 
 Tensors = dict[str, Tensor]
 
@@ -112,12 +114,52 @@ def _forecast_from(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
     return {f"output.{name}": value for name, value in found.items()}
 
 
+def _codes(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
+    return {"output.codes": cast(Any, model).encode(inputs["input.images"])}
+
+
+def _draw_codes(model: nn.Module, n: int, generator: torch.Generator) -> Tensors:
+    controllable = cast(Any, model)
+    z = controllable.latent(n, generator)
+    return {"input.z": z, "input.codes": controllable.layout.sample(n, generator)}
+
+
+def _drawn_and_read(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
+    """Averages of generated images over a grid of squares, and what the encoder reads off them."""
+    return _seen(model, model(inputs["input.z"], inputs["input.codes"]))
+
+
+def _draw_edits(model: nn.Module, n: int, generator: torch.Generator) -> Tensors:
+    """Small images: those that are edited have every pixel of them as a square."""
+    channels, *_ = cast(tuple[int, int, int], model.image_shape)
+    smooth = F.interpolate(torch.rand(n, channels, 4, 4, generator=generator), GRID, mode="bicubic")
+    return {"input.images": smooth.clamp(0, 1), **_draw_codes(model, n, generator)}
+
+
+def _edited_and_read(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
+    _, *size = cast(tuple[int, int, int], model.image_shape)
+    images = F.interpolate(inputs["input.images"], size, mode="nearest")
+    return _seen(model, model(images, inputs["input.z"], inputs["input.codes"]))
+
+
+def _seen(model: nn.Module, images: Tensor) -> Tensors:
+    pooled = {"output.pooled": F.adaptive_avg_pool2d(images, GRID)}
+    controllable = cast(Any, model)
+    return (
+        {**pooled, "output.codes": controllable.encode(images)} if controllable.factors else pooled
+    )
+
+
 TASKS: Mapping[str, Task] = {
+    # Nothing bounds the slope of a discriminator, which the encoder is a part of.
+    "controllable-generation": Task(_draw_codes, _drawn_and_read, tolerance=1e-4),
     # A flow may carry neighbours far apart, and rounding with them.
     "density-estimation": Task(_draw_noise, _points, tolerance=1e-4),
+    "factor-prediction": Task(_draw_images, _codes, tolerance=1e-5),
     "forecasting": Task(_draw_series, _forecast, tolerance=1e-4),
     "forecasting-from-a-state": Task(_draw_states, _forecast_from, tolerance=1e-4),
     "image-classification": Task(_draw_images, _logits, tolerance=1e-5),
+    "image-editing": Task(_draw_edits, _edited_and_read, tolerance=1e-4),
     # Nothing bounds the slope of a critic, which sees the rounding of the images that it is given.
     "image-generation": Task(_draw_latent, _images_and_scores, tolerance=1e-4),
 }

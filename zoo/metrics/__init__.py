@@ -15,6 +15,8 @@ from zoo._names import did_you_mean
 from zoo.errors import UnknownNameError
 from zoo.metrics import (
     classification,
+    controllability,
+    editing,
     forecast,
     generation,
     image_likelihood,
@@ -34,6 +36,8 @@ FAMILIES = (
     (forecast.MEASURES, forecast.tolerance),
     (image_likelihood.MEASURES, image_likelihood.tolerance),
     (turbulence.MEASURES, turbulence.tolerance),
+    *controllability.FAMILIES,
+    *editing.FAMILIES,
     *generation.FAMILIES,
     *likelihood.FAMILIES,
 )

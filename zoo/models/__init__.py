@@ -18,6 +18,7 @@ ARCHITECTURES: dict[str, str] = {
     "cnnf-wide-resnet": "zoo.models.cnnf_wide_resnet:CNNFWideResNet",
     "dcgan": "zoo.models.dcgan:DCGAN",
     "disentangled-style-gan": "zoo.models.disentangled_style_gan:DisentangledStyleGAN",
+    "factor-encoder": "zoo.models.factor_encoder:FactorEncoder",
     "fine-style-gan": "zoo.models.fine_style_gan:FineStyleGAN",
     "image-cnf": "zoo.models.image_cnf:ImageCNF",
     "latent-ode": "zoo.models.latent_ode:LatentODE",
