@@ -56,3 +56,12 @@ def test_duration(seconds, text):
 )
 def test_metric_value(metric, value, text):
     assert _format.metric_value(metric, value) == text
+
+
+def test_arguments_of_things_with_names_are_their_names():
+    factors = ({"name": "shape", "values": 3}, {"name": "colour", "values": 2})
+    config = {"side": 64, "factors": factors, "widths": (1, 2), "empty": (), "noise": False}
+    shown = "side=64, factors=[shape, colour], widths=(1, 2), empty=(), noise=False"
+    assert _format.arguments(config) == shown
+    other = ({"values": 3}, {"name": "colour"})
+    assert _format.arguments({"factors": other}) == f"factors={other!r}"

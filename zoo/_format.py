@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from zoo._schema import Card
 
-__all__ = ["NOTHING", "duration", "headline", "metric_value", "parameters", "size", "summary_row"]
+__all__ = [
+    "NOTHING",
+    "arguments",
+    "duration",
+    "headline",
+    "metric_value",
+    "parameters",
+    "size",
+    "summary_row",
+]
 
 NOTHING = "-"
 """What a table shows where there is nothing to show."""
+
+
+def arguments(config: Mapping[str, object]) -> str:
+    """Keyword arguments: `side=64, factors=[shape, colour]`; of things with names the names."""
+    return ", ".join(f"{name}={_argument(value)}" for name, value in config.items())
+
+
+def _argument(value: object) -> str:
+    if isinstance(value, tuple) and value:
+        names = [each.get("name") for each in value if isinstance(each, Mapping)]
+        if len(names) == len(value) and all(names):
+            return f"[{', '.join(map(str, names))}]"
+    return repr(value)
 
 
 def parameters(n: int) -> str:

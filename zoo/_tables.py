@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from zoo._format import NOTHING, duration, metric_value, parameters, size, summary_row
+from zoo._format import NOTHING, arguments, duration, metric_value, parameters, size, summary_row
 from zoo.registry import Card, Weights
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def show_card(card: Card) -> None:
         console,
         {
             "task": card.task,
-            "architecture": f"{card.architecture}({_keywords(card.config)})",
+            "architecture": f"{card.architecture}({arguments(card.config)})",
             "paper": f"{card.paper.authors}: {card.paper.title}. {card.paper.venue}.{arxiv}",
             "licence": card.licence,
             "data": f"{card.data.name} ({card.data.licence}), {card.data.source}",
@@ -68,7 +68,7 @@ def _show_weights(console: Console, card: Card, weights: Weights) -> None:
     console.print(f"\nWeights {card.name}.{weights.tag}{default}", style="bold")
     trained = weights.trained
     hub = f"{weights.hub.repo}@{weights.hub.revision}" if weights.hub.repo else "not published"
-    settings = {"settings": _keywords(weights.config)} if weights.config else {}
+    settings = {"settings": arguments(weights.config)} if weights.config else {}
     _pairs(
         console,
         {
@@ -142,10 +142,6 @@ def _outcome(check: MetricCheck) -> str:
 
 def _verdict(ok: bool) -> str:
     return "ok" if ok else "WRONG"
-
-
-def _keywords(config: Mapping[str, object]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in config.items())
 
 
 def _pairs(console: Console, pairs: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import registry
-from zoo._format import duration, metric_value, parameters, size, summary_row
+from zoo._format import arguments, duration, metric_value, parameters, size, summary_row
 from zoo.errors import CardError, ZooError
 from zoo.registry import Card, Weights
 
@@ -85,10 +85,9 @@ def models_table(cards: Iterable[Card]) -> str:
 
 
 def _facts(card: Card) -> str:
-    settings = ", ".join(f"{key}={value!r}" for key, value in card.config.items())
     rows = [
         ["Task", card.task],
-        ["Architecture", f"`{card.architecture}({settings})`"],
+        ["Architecture", f"`{card.architecture}({arguments(card.config)})`"],
         ["Paper", f"{card.paper.authors}: {_paper(card)}, {card.paper.venue}"],
         ["Licence of the weights", card.licence],
         ["Training data", f"{card.data.name} ({card.data.licence}), {card.data.source}"],
