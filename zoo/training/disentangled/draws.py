@@ -61,12 +61,20 @@ class Draws:
         random = self._run.generator(stream, step)
         count, device = self._config.batch_size, self._run.device
         z = self._model.latent(count, random)
-        codes = self._model.layout.sample(count, random)
+        codes = self._told_codes(count, random)
         coarse = None
         if isinstance(self._model, FineStyleGAN):
             index = torch.randint(len(self._images), (count,), generator=random)
             coarse = self._model.coarse(self._bytes(self._run.shard(index)))
         return self._run.shard(z).to(device), self._run.shard(codes).to(device), coarse
+
+    def _told_codes(self, count: int, random: torch.Generator) -> Tensor:
+        if self._config.codes == "uniform":
+            return self._model.layout.sample(count, random)
+        # Where factors are not independent, as attributes of faces, any combination would ask for
+        # what there is not.
+        chosen = torch.randint(len(self._labelled), (count,), generator=random)
+        return self._codes[chosen.to(self._codes.device)].cpu()
 
     def labelled(self, step: int, level: float) -> tuple[Tensor, Tensor]:
         """Labelled images and their codes; an own stream with its own epochs.

@@ -61,6 +61,9 @@ class DisentangledSettings(Settings):
     code_weight_generator: float = option(1.0, "of generated images' codes, for the generator")
     labelled_weight: float = option(1.0, "of labelled images' codes")
     smoothness_weight: float = option(1.0, "of the codes of mixtures (none without labels)")
+    codes: Literal["uniform", "labelled"] = option(
+        "uniform", "codes that the generator is told: any, or those of labelled images"
+    )
     mixup: float = option(0.75, "ξ of the Beta(ξ, ξ) of their shares")
     ema_images: float = option(10_000.0, "half-life of the moving average of all weights")
     precision: Literal["float32", "bfloat16"] = option(
@@ -103,6 +106,8 @@ class DisentangledSettings(Settings):
                 f"batch_size: expected a multiple of {GROUP}, the images of a group; "
                 f"found {self.batch_size}"
             )
+        if self.codes == "labelled" and not self.labels:
+            raise SettingsError("codes: those of labelled images need labels, found 0")
         if self.method == "supervised" and not self.labels:
             raise SettingsError("labels: supervision alone needs some, found 0")
 
