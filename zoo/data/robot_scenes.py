@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from zoo.data.folders import data_root
 from zoo.errors import DataError
@@ -25,12 +26,12 @@ from zoo.simulations.robot_chunks import FOLDER, SETTINGS, Chunk, Ensemble, comp
 from zoo.simulations.robot_factors import FACTORS, indices_of
 from zoo.training.files import FileError, read_json
 
-__all__ = ["SAMPLE", "Scenes", "Split", "load", "make_sample", "sample"]
+__all__ = ["SAMPLE", "Scenes", "Split", "at_size", "load", "make_sample", "part_of", "sample"]
 
 Split = Literal["train", "test", "all"]
 
 SAMPLE = Path(__file__).parent / "samples" / "robot-scenes-64.png"
-SAMPLE_SHA256 = "bad275ef1a71037d1c6d486672f3fbf108c9b3eae07eb6ff1af5c1784e40d76b"
+SAMPLE_SHA256 = "88b4d55f80c70567fd40a7b1e3e3f62bc0b7ca1e2076b7c54423cb595bcec0ce"
 """Of the pixels of the sample."""
 
 SIDE = 64
@@ -125,31 +126,59 @@ def load(
         DataError: there is no such split, the scenes are not here, fewer or others, or damaged.
         ValueError: there is no such fixed factor.
     """
-    if split not in ("train", "test", "all"):
-        raise DataError(f"robot scenes have the splits train, test and all, not {split!r}")
     ensemble = Ensemble(arm, size, seed, fixed or {})
     base = data_root(root)
     folder = base / FOLDER / ensemble.name
     if not (folder / SETTINGS).exists():
         raise DataError(f"no robot scenes in {folder}; `{_command(ensemble, base)}` draws them")
     total = _drawn(folder, ensemble)
-    first, last = {"train": (0, total - total // 10), "test": (total - total // 10, total)}.get(
-        split, (0, total)
-    )
-    if count is not None:
-        if not 0 < count <= last - first:
-            raise DataError(
-                f"{folder}: expected 1 to {last - first} scenes ({split}), asked for {count}; "
-                f"`{_command(ensemble, base)} --count N` adds scenes"
-            )
-        last = first + count
-    return _read(folder, ensemble, total, (first, last), _command(ensemble, base))
+    try:
+        wanted = part_of(total, split, count)
+    except DataError as error:
+        more = f"`{_command(ensemble, base)} --count N` draws more"
+        raise DataError(f"{folder}: {error}; {more}") from error
+    return _read(folder, ensemble, total, wanted, _command(ensemble, base))
+
+
+def part_of(total: int, split: str, count: int | None = None) -> tuple[int, int]:
+    """First and behind the last of the scenes of a split, or of its first `count`.
+
+    Raises:
+        DataError: there is no such split, or it has fewer.
+    """
+    border = total - total // 10
+    parts = {"train": (0, border), "test": (border, total), "all": (0, total)}
+    if split not in parts:
+        raise DataError(f"expected the split {', '.join(parts)}, found {split!r}")
+    first, last = parts[split]
+    if count is None:
+        count = last - first
+    if not 0 < count <= last - first:
+        raise DataError(f"expected 1 to {last - first} scenes ({split}), asked for {count}")
+    return first, first + count
+
+
+def at_size(scenes: Scenes, size: int) -> Scenes:
+    """The scenes with images of `size` pixels a side: averages of squares, rounded (half to even).
+
+    Raises:
+        ValueError: their side is not a multiple of it.
+    """
+    side = scenes.images.shape[-1]
+    if side == size:
+        return scenes
+    if size < 1 or side % size:
+        raise ValueError(f"size: expected a divisor of {side}, the side of the images, not {size}")
+    # In parts, because float32 takes four times as much memory as bytes.
+    parts = (avg_pool2d(part.float(), side // size) for part in scenes.images.split(1000))
+    images = torch.cat([part.round().to(torch.uint8) for part in parts])
+    return Scenes(images, scenes.indices, scenes.factors)
 
 
 def sample() -> Scenes:
     """A few dozen scenes of the primitive arm, 64 pixels a side, from the package itself.
 
-    They are the first of what `zoo simulate robot` draws.
+    They are the last of the 20,000 that `zoo simulate robot` draws, and so of their test split.
 
     Raises:
         DataError: the packaged file is missing or damaged.
@@ -173,8 +202,8 @@ def sample() -> Scenes:
 def make_sample(scenes: Scenes, numbers: Iterable[int]) -> bytes:
     """The packaged file: the scenes one below the other, and their numbers, as a PNG.
 
-    How the file came to be:
-    `SAMPLE.write_bytes(make_sample(load(root, count=36), Ensemble().numbers(36).tolist()))`.
+    How the file came to be: the last 36 of `load(root, split="test")`, with
+    `Ensemble().numbers(20_000)[-36:].tolist()`.
     """
     sheet = scenes.images.permute(0, 2, 3, 1).reshape(-1, SIDE, 3).numpy()
     about, file = PngImagePlugin.PngInfo(), io.BytesIO()
