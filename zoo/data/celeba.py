@@ -19,7 +19,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,10 +29,11 @@ from torch import Tensor
 
 from zoo._names import did_you_mean
 from zoo.data.folders import data_root
+from zoo.data.robot_scenes import Scenes
 from zoo.errors import DataError
 from zoo.models.factors import Factor
 
-__all__ = ["ATTRIBUTES", "DEFAULT", "SIDE", "Faces", "factors", "load"]
+__all__ = ["ATTRIBUTES", "DEFAULT", "SIDE", "factors", "load"]
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -100,24 +100,6 @@ CHUNK = 256
 """Images that one thread decodes at a time."""
 
 
-@dataclass(frozen=True, eq=False)
-class Faces:
-    """Images and what is known of them.
-
-    Args:
-        images: uint8, (N, 3, size, size).
-        indices: int64, (N, F), 1 where an attribute is there.
-        factors: the attributes, F of them.
-    """
-
-    images: Tensor
-    indices: Tensor
-    factors: tuple[Factor, ...]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
 def factors(attributes: Sequence[str] = DEFAULT) -> tuple[Factor, ...]:
     """Attributes, spelt as in `ATTRIBUTES`, as factors of a model, in the order given.
 
@@ -145,8 +127,10 @@ def load(
     attributes: Sequence[str] = DEFAULT,
     count: int | None = None,
     cache: Path | None = None,
-) -> Faces:
+) -> Scenes:
     """The faces of a split: the middle square of each image, resized with antialiasing.
+
+    Indices are 1 where an attribute is there.
 
     The square has 178 pixels a side, so that at `size` 256 it is enlarged. All of the training
     images take 32 GB then: with `cache` they are kept in a file that is mapped into memory, and
@@ -155,27 +139,26 @@ def load(
     Args:
         root: folder of the data sets; default $ZOO_DATA.
         attributes: which are the factors, spelt as in `ATTRIBUTES`.
-        count: only so many, from the first on.
+        count: at most so many, from the first on.
         cache: folder for the decoded images; none: they are kept in memory.
 
     Raises:
-        DataError: the data are missing or damaged, or there are fewer than `count` images.
-        ValueError: an attribute does not exist, or `size` or the split is none.
+        DataError: the data are missing or damaged.
+        ValueError: an attribute does not exist, the split is none, or a number is below 1.
     """
     if split not in SPLITS:
         raise ValueError(f"expected one of the splits {', '.join(SPLITS)}, found {split!r}")
-    if size < 1:
-        raise ValueError(f"size: expected at least 1, found {size}")
+    for name, number in (("size", size), ("count", count)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name}: expected at least 1, found {number}")
     known = factors(attributes)
     dataset = _open(data_root(root), split)
-    n = len(dataset) if count is None else count
-    if not 0 < n <= len(dataset):
-        raise DataError(f"CelebA ({split}) has {len(dataset):,} images, not {n:,}")
+    n = len(dataset) if count is None else min(count, len(dataset))
     columns = [list(dataset.attr_names).index(name) for name in attributes]
     folder = Path(dataset.root, dataset.base_folder, "img_align_celeba")
     paths = [folder / name for name in dataset.filename[:n]]
     images = _in_memory(paths, size) if cache is None else _cached(paths, size, split, cache)
-    return Faces(images, dataset.attr[:n][:, columns].to(torch.int64), known)
+    return Scenes(images, dataset.attr[:n][:, columns].to(torch.int64), known)
 
 
 def _open(base: Path, split: Split) -> Any:
