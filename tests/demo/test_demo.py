@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from tests import robot_models
 from zoo import demo
 from zoo.data.fashion_mnist import fashion_mnist_sample
 from zoo.demo import pictures
@@ -20,7 +21,10 @@ from zoo.models.cnnf import CNNF
 from zoo.models.dcgan import DCGAN
 from zoo.models.latent_ode import LatentODE
 
-SHEETS = {"noise.png", "samples.png", "game.png", "flows.png", "spirals.png"}
+SHEETS = {
+    *("noise.png", "samples.png", "game.png", "flows.png", "spirals.png"),
+    *("controls.png", "edits.png"),
+}
 CURVES = {"severity.png", "errors.png", "epsilon.png"}
 SMALL = {
     "images": 2,
@@ -31,6 +35,7 @@ SMALL = {
     "points": 2,
     "spirals": 2,
     "grid": 0,
+    "scenes": 2,
 }
 
 
@@ -55,6 +60,8 @@ def equations() -> dict[str, object]:
     return {
         "flows": {name: CNF(2, (4, 4)).eval() for name in ("moons", "circles")},
         "forecaster": LatentODE(hidden=4, recurrent=4).eval(),
+        "control": robot_models.control(32),
+        "editor": robot_models.editor(32),
     }
 
 
@@ -91,6 +98,9 @@ def test_tables_and_the_path_of_the_page_are_printed(finished):
         assert any(score.name in line and f"{score.kl.mean:.4f}" in line for line in lines)
     for count, error in result.series.errors.items():
         assert any(f"{count} of 100" in line and f"{error.rmse:.3f}" in line for line in lines)
+    for reading in result.controls.readings:
+        right = f"{100 * reading.right:.0f} %"
+        assert any(reading.factor.name in line and right in line for line in lines)
     assert "neither FID nor Inception score" in " ".join(lines)
     assert all(len(line) <= 80 for line in lines[:-1])
 
@@ -112,8 +122,10 @@ def test_the_page_needs_nothing_but_itself(finished):
     assert "<script" not in text and "http" not in text
     sources = re.findall(r'src(?:set)?="([^"]*)"', text)
     # Two images x (clean, corrupted, two reconstructions) x five severities; six figures for a
-    # light and six for a dark page; three samples of two generators.
-    assert len(sources) == 2 * 4 * 5 + 12 + 2 * 3
+    # light and six for a dark page; three samples of two generators; traversals of three factors,
+    # three rows of two scenes, and one scene with two edits of two factors.
+    controls = (3 + 8 + 4) + 3 * 2 + 1 * (1 + 2 * 2)
+    assert len(sources) == 2 * 4 * 5 + 12 + 2 * 3 + controls
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert text.count(" alt=") == text.count("<img")
 
@@ -145,6 +157,7 @@ def test_links_of_the_page_lead_to_its_sections(finished):
             "flows",
             "series",
             "turbulence",
+            "controls",
         ]
     )
 
@@ -166,7 +179,7 @@ def test_a_second_run_replaces_the_first_and_gives_the_same(
 def test_without_attacks_there_is_no_word_of_them(models, tmp_path):
     console = Console(file=io.StringIO())
     settings = SMALL | {"attacked": 0, "kinds": ("blur",), "seed": 1}
-    settings |= {"generated": 0, "points": 0, "spirals": 0}
+    settings |= {"generated": 0, "points": 0, "spirals": 0, "scenes": 0}
     result = demo.run(tmp_path / "x", models=models, console=console, **settings)
     assert {path.name for path in result.folder.iterdir()} == {
         "blur.png",
@@ -224,6 +237,7 @@ def test_a_failure_leaves_nothing_behind(models, tmp_path):
         ({"points": 1}, "points must be 0 or at least 2, found 1"),
         ({"spirals": 1}, "spirals must be 0 or at least 2, found 1"),
         ({"grid": 33}, "grid must be 0 or an even number from 12 to 128, found 33"),
+        ({"scenes": 17}, "scenes must be 0 to 16, found 17"),
         ({"kinds": ("noise", "rust")}, "found noise, rust"),
         ({"kinds": ()}, "found none"),
         ({"kinds": ("blur", "blur")}, "each once"),

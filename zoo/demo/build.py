@@ -9,6 +9,7 @@ from typing import Any
 import rich.table
 from rich.console import Console
 
+from zoo.demo.controls import section as controls
 from zoo.demo.feedback import section as feedback
 from zoo.demo.flows import section as flow
 from zoo.demo.folder import PAGE, workspace
@@ -18,12 +19,16 @@ from zoo.demo.section import Section, Table
 from zoo.demo.series import section as series
 from zoo.demo.turbulence import section as turbulence
 from zoo.models.cnf import CNF
+from zoo.models.disentangled_style_gan import DisentangledStyleGAN
+from zoo.models.fine_style_gan import FineStyleGAN
 from zoo.models.latent_ode import LatentODE
 from zoo.models.turbulence import TurbulenceForecaster
 
 __all__ = ["DemoResult", "run"]
 
-FILES = feedback.FILES | players.FILES | flow.FILES | series.FILES | turbulence.FILES
+FILES = frozenset().union(
+    feedback.FILES, players.FILES, flow.FILES, series.FILES, turbulence.FILES, controls.FILES
+)
 """All that a demo may have beside its page."""
 
 
@@ -39,6 +44,7 @@ class DemoResult:
     flows: flow.Measured
     series: series.Measured
     turbulence: turbulence.Measured
+    controls: controls.Measured
     seconds: float
 
 
@@ -59,6 +65,9 @@ def run(
     forecaster: LatentODE | None = None,
     grid: int = 40,
     decays: TurbulenceForecaster | None = None,
+    scenes: int = 8,
+    control: DisentangledStyleGAN | None = None,
+    editor: FineStyleGAN | None = None,
     console: Console | None = None,
 ) -> DemoResult:
     """Show what the systems of the zoo do, each beside a baseline; CPU, no network.
@@ -71,7 +80,7 @@ def run(
         images: Number of images on show, drawn by `seed`.
         seed: Chooses the images, the random part of their corruption, the start of attacks and the
             latent vectors of generators, the noise and the points of flows, the samples of
-            forecasts, and the turbulent flow.
+            forecasts, the turbulent flow, and the noise of controllable models.
         sample: Number of bundled test images, from the first on, that are used and scored.
         attacked: Number of them, from the first on, that are attacked, at most all; 0 leaves the
             attacks out.
@@ -91,6 +100,10 @@ def run(
         grid: Points a side of the turbulent flow that is simulated, even and at least 12; 0 leaves
             turbulence out.
         decays: A forecaster of turbulence to show instead of the pretrained one.
+        scenes: Number of rendered scenes beside those that a controllable model draws, at most 16;
+            0 leaves the controls out.
+        control: A model that draws scenes to show instead of the pretrained one.
+        editor: A model that edits scenes to show instead of the pretrained one.
         console: Where to print; default the standard output.
 
     Raises:
@@ -107,6 +120,7 @@ def run(
     flow.check_settings(points)
     series.check_settings(spirals)
     turbulence.check_settings(grid)
+    controls.check_settings(scenes)
     with workspace(out, FILES) as folder:
         first, looked = feedback.show(
             images=images, seed=seed, sample=sample, attacked=attacked, kinds=kinds, models=models
@@ -115,7 +129,8 @@ def run(
         third, flown = flow.show(points=points, seed=seed, flows=flows)
         fourth, forecast = series.show(spirals=spirals, seed=seed, forecaster=forecaster)
         fifth, decayed = turbulence.show(grid=grid, seed=seed, decays=decays)
-        sections = [first, second, third, fourth, fifth]
+        sixth, controlled = controls.show(scenes=scenes, seed=seed, control=control, editor=editor)
+        sections = [first, second, third, fourth, fifth, sixth]
         names = _write(folder, sections)
     result = DemoResult(
         folder=out,
@@ -126,6 +141,7 @@ def run(
         flows=flown,
         series=forecast,
         turbulence=decayed,
+        controls=controlled,
         seconds=time.monotonic() - began,
     )
     _report(result, sections, console)
