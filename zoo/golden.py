@@ -22,7 +22,7 @@ __all__ = ["compare", "make", "outputs", "tolerance"]
 CANDIDATES = 8
 KEPT = 4
 GRID = 16
-"""Squares, a side, whose averages stand for an image: a file of all pixels would be large."""
+"""Squares, a side, that stand for an image of more pixels: a file of all would be large."""
 
 Tensors = dict[str, Tensor]
 
@@ -114,8 +114,22 @@ def _forecast_from(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
     return {f"output.{name}": value for name, value in found.items()}
 
 
+def _draw_squares(model: nn.Module, n: int, generator: torch.Generator) -> Tensors:
+    """Small random images: those that the model sees have every pixel of them as a square."""
+    channels, *_ = cast(tuple[int, int, int], model.image_shape)
+    coarse = torch.rand(n, channels, 4, 4, generator=generator)
+    smooth = F.interpolate(coarse, GRID, mode="bilinear", align_corners=True)
+    noise = torch.randn(n, channels, GRID, GRID, generator=generator)
+    return {"input.images": (smooth + 0.1 * noise).clamp(0, 1)}
+
+
+def _magnified(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    _, *size = cast(tuple[int, int, int], model.image_shape)
+    return F.interpolate(inputs["input.images"], size, mode="nearest")
+
+
 def _codes(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
-    return {"output.codes": cast(Any, model).encode(inputs["input.images"])}
+    return {"output.codes": cast(Any, model).encode(_magnified(model, inputs))}
 
 
 def _draw_codes(model: nn.Module, n: int, generator: torch.Generator) -> Tensors:
@@ -130,16 +144,11 @@ def _drawn_and_read(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
 
 
 def _draw_edits(model: nn.Module, n: int, generator: torch.Generator) -> Tensors:
-    """Small images: those that are edited have every pixel of them as a square."""
-    channels, *_ = cast(tuple[int, int, int], model.image_shape)
-    smooth = F.interpolate(torch.rand(n, channels, 4, 4, generator=generator), GRID, mode="bicubic")
-    return {"input.images": smooth.clamp(0, 1), **_draw_codes(model, n, generator)}
+    return _draw_squares(model, n, generator) | _draw_codes(model, n, generator)
 
 
 def _edited_and_read(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensors:
-    _, *size = cast(tuple[int, int, int], model.image_shape)
-    images = F.interpolate(inputs["input.images"], size, mode="nearest")
-    return _seen(model, model(images, inputs["input.z"], inputs["input.codes"]))
+    return _seen(model, model(_magnified(model, inputs), inputs["input.z"], inputs["input.codes"]))
 
 
 def _seen(model: nn.Module, images: Tensor) -> Tensors:
@@ -155,7 +164,7 @@ TASKS: Mapping[str, Task] = {
     "controllable-generation": Task(_draw_codes, _drawn_and_read, tolerance=1e-4),
     # A flow may carry neighbours far apart, and rounding with them.
     "density-estimation": Task(_draw_noise, _points, tolerance=1e-4),
-    "factor-prediction": Task(_draw_images, _codes, tolerance=1e-5),
+    "factor-prediction": Task(_draw_squares, _codes, tolerance=1e-5),
     "forecasting": Task(_draw_series, _forecast, tolerance=1e-4),
     "forecasting-from-a-state": Task(_draw_states, _forecast_from, tolerance=1e-4),
     "image-classification": Task(_draw_images, _logits, tolerance=1e-5),

@@ -187,7 +187,7 @@ def test_dci_tells_a_code_from_its_rotation(trees: str) -> None:
     assert good.informativeness > 0.95
     rotation, _ = np.linalg.qr(noise((3, 3), seed=5))
     mixed = metrics.dci(labels @ rotation, values, trees=trees)
-    assert max(mixed.disentanglement, mixed.completeness) < 0.6
+    assert max(mixed.disentanglement, mixed.completeness) < 0.7
 
 
 def test_sap_is_the_gap_of_the_two_best_codes() -> None:

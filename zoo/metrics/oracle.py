@@ -1,7 +1,8 @@
 """What networks read off robot scenes: the model that is measured, and the oracle that judges it.
 
-The oracle is `factor-encoder-robot64`, a network trained with all labels on real scenes. Images are
-taken in grey levels, as an image file has them, whether they are real or generated.
+The oracle is `factor-encoder-robot64`, a network trained with all labels on real scenes, with
+weights for each size of images. Scenes of fewer pixels are those of 64, averaged. Images are taken
+in grey levels, as an image file has them, whether they are real or generated.
 """
 
 import functools
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARMS",
-    "ORACLE",
+    "ORACLES",
     "SEED",
     "Encoder",
     "Oracle",
@@ -39,7 +40,13 @@ __all__ = [
     "scenes_of",
 ]
 
-ORACLE = "factor-encoder-robot64"
+ORACLES: Mapping[int, str] = {
+    64: "factor-encoder-robot64.primitive-64",
+    32: "factor-encoder-robot64.primitive-32",
+}
+"""Side of the images -> the network that reads them."""
+RENDERED = 64
+"""Side of the scenes that smaller ones are averages of."""
 ARMS: Mapping[str, str] = {"robot-scenes": "primitive", "robot-scenes-jaco": "jaco"}
 """Data set, as cards write it -> the robot's arm."""
 
@@ -96,13 +103,14 @@ class Oracle:
             UnknownNameError: the model has images of another size, or other factors.
             WeightsError: the oracle's weights cannot be had.
         """
-        device = next(cast(nn.Module, model).parameters()).device
-        network = _oracle(str(device))
-        if tuple(model.image_shape) != network.image_shape:
+        channels, height, width = model.image_shape
+        if channels != 3 or height != width or height not in ORACLES:
             raise UnknownNameError(
-                f"the oracle {ORACLE} reads images {network.image_shape}, the model has "
-                f"{tuple(model.image_shape)}"
+                f"the oracle reads colour images of {' or '.join(map(str, ORACLES))} pixels "
+                f"a side, the model has {tuple(model.image_shape)}"
             )
+        device = next(cast(nn.Module, model).parameters()).device
+        network = _oracle(ORACLES[height], str(device))
         return cls(network, model.factors)
 
     def read(self, images: Tensor) -> Tensor:
@@ -147,7 +155,9 @@ def scenes_of(metric: "Metric", size: int, root: Path | None) -> Scenes:
             f"{metric.metric} is of {' or '.join(ARMS)}, not of {metric.dataset!r}"
         )
     arm, split = ARMS[metric.dataset], cast(Split, metric.split)
-    return robot_scenes.load(root, size=size, arm=arm, split=split, count=metric.n)
+    drawn = max(size, RENDERED)
+    scenes = robot_scenes.load(root, size=drawn, arm=arm, split=split, count=metric.n)
+    return robot_scenes.at_size(scenes, size)
 
 
 def scalars(model: Encoder, images: Tensor) -> Tensor:
@@ -204,5 +214,5 @@ def _in_batches(function: Callable[[Tensor], Tensor], images: Tensor, model: nn.
 
 
 @functools.lru_cache(maxsize=2)
-def _oracle(device: str) -> FactorEncoder:
-    return cast(FactorEncoder, create(ORACLE, pretrained=True, device=device))
+def _oracle(name: str, device: str) -> FactorEncoder:
+    return cast(FactorEncoder, create(name, pretrained=True, device=device))

@@ -42,7 +42,7 @@ class FactorEncoderSettings(Settings):
     learning_rate: float = option(2e-3, "of AdamW, the largest of its schedule")
     weight_decay: float = option(0.01, "of AdamW, on all parameters")
     warmup: int = option(200, "steps in which the learning rate rises, before the cosine")
-    categorical_weight: float = option(0.2, "w, of the cross-entropies beside the absolute errors")
+    categorical_weight: float = option(1.0, "w, of the cross-entropies beside the absolute errors")
     precision: Literal["float32", "bfloat16"] = option(
         "float32", "of convolutions and activations; the weights themselves stay in float32"
     )
