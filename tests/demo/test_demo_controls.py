@@ -33,7 +33,7 @@ def test_scenes_come_in_the_size_and_with_the_factors_of_a_model(scenes):
     model = robot_models.control()
     found = measure.known(model, scenes)
     pixels = scenes.images.float().reshape(12, 3, 16, 2, 16, 2) / 255
-    torch.testing.assert_close(found.images, pixels.mean((3, 5)))
+    torch.testing.assert_close(found.images, pixels.mean((3, 5)), rtol=0, atol=0.51 / 255)
     assert torch.equal(found.indices, scenes.indices[:, [0, 1, 8]])
     assert torch.equal(found.codes[:, :3].argmax(1), scenes.indices[:, 0])
     torch.testing.assert_close(found.codes[:, 3], scenes.indices[:, 1] / 7)
@@ -79,23 +79,45 @@ def test_scenes_stand_beside_what_is_drawn_of_them(scenes):
         torch.testing.assert_close(read.images, model(z.expand(4, -1), codes))
 
 
-def test_what_is_read_is_counted_by_hand(scenes, monkeypatch):
-    model = robot_models.control()
+class Reader:
+    """An oracle that reads the arm a fifth to the left, and the wall as it was asked for."""
+
+    def __init__(self, asked: torch.Tensor) -> None:
+        self.asked = asked
+
+    def read(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.dtype == torch.uint8 and len(images) == len(self.asked)
+        return self.asked - torch.tensor([0.0, 0.2, 0.0])
+
+
+def test_what_is_read_and_drawn_is_counted_by_hand(scenes, monkeypatch):
+    model, z = robot_models.control(), torch.zeros(1, 4)
     found = measure.known(model, scenes)
     # Shapes are always said to be the first, the arm to be a tenth beside its place.
     said = found.codes.clone()
     said[:, :3] = torch.tensor([0.5, 0.3, 0.2])
     said[:, 3] = (said[:, 3] - 0.1).clamp(min=0)
     monkeypatch.setattr(model, "encode", lambda images: said)
-    shape, arm, wall = measure.read(model, found)
+    asked = model.layout.scalars(found.codes)
+    monkeypatch.setattr(measure.Oracle, "of", lambda model: Reader(asked))
+    shape, arm, wall = measure.read(model, found, z)
     first = (scenes.indices[:, 0] == 0).float().mean().item()
-    assert shape.right == pytest.approx(first) and shape.error is None and shape.blind is None
+    assert shape.right == pytest.approx(first)
+    assert (shape.error, shape.drawn, shape.blind) == (None, None, None)
     zero = scenes.indices[:, 1] == 0
     assert arm.error == pytest.approx(0.1 * (~zero).float().mean().item(), abs=1e-6)
     # A tenth is more than half a step of a seventh.
     assert arm.right == pytest.approx(zero.float().mean().item())
-    assert (wall.right, wall.error) == (1, pytest.approx(0, abs=1e-6))
+    assert arm.drawn == pytest.approx(0.2)
+    assert (wall.right, wall.error, wall.drawn) == (1, pytest.approx(0, abs=1e-6), 0)
     assert wall.blind == pytest.approx((scenes.indices[:, 8] / 3 - 0.5).abs().mean().item())
+
+
+def test_without_an_oracle_for_its_size_nothing_is_said_of_what_is_drawn(scenes):
+    model = robot_models.control(16)
+    readings = measure.read(model, measure.known(model, scenes), torch.zeros(1, 4))
+    assert [each.drawn for each in readings] == [None] * 3
+    assert readings[1].error is not None
 
 
 def test_edits_change_one_fine_factor_of_every_scene(scenes):
@@ -186,12 +208,17 @@ def test_what_is_read_is_told_in_words_and_in_a_table():
     ordered = Factor("robot_x", 8, "the arm swings")
     shape = Factor("object_shape", 3, "shape", categorical=True)
     readings = [
-        Reading(ordered, 0.5, 0.0625, 0.25),
-        Reading(dataclasses.replace(ordered, name="wall_color"), 1.0, 0.0125, 0.35),
-        Reading(shape, 0.75, None, None),
+        Reading(ordered, 0.5, 0.0625, 0.125, 0.25),
+        Reading(dataclasses.replace(ordered, name="wall_color"), 1.0, 0.0125, 0.225, 0.35),
+        Reading(shape, 0.75, None, None, None),
     ]
     words = about_reading(readings, 36)
-    assert "36 rendered scenes" in words and "0.037 off" in words and "0.300 off" in words
+    assert "36 rendered scenes" in words and "2 ordered factors" in words
+    assert "read are 0.037 off" in words and "true codes is 0.175 off" in words
+    assert "½ is 0.300 off" in words
     table = reading_table(readings, 36)
-    assert table.rows[0] == ("robot_x", "8", "50 %", "12 %", "0.062", "0.250")
-    assert table.rows[2] == ("object_shape", "3", "75 %", "33 %", "-", "-")
+    assert table.rows[0] == ("robot_x (8)", "50 %", "0.062", "0.125", "0.250")
+    assert table.rows[2] == ("object_shape (3)", "75 %", "-", "-", "-")
+    blind = [dataclasses.replace(each, drawn=None) for each in readings]
+    assert "true codes" not in about_reading(blind, 36)
+    assert reading_table(blind, 36).rows[0][3] == "-"

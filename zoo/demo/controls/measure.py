@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.data import as_float
+from zoo.data import as_float, robot_scenes
 from zoo.data.robot_scenes import Scenes
 from zoo.demo.controls.sheet import Row
+from zoo.errors import UnknownNameError, WeightsError
+from zoo.metrics.oracle import Oracle, grey_levels
 from zoo.models.controllable import Controllable
 from zoo.models.disentangled_style_gan import DisentangledStyleGAN
 from zoo.models.factors import Factor
@@ -55,17 +56,20 @@ class Known:
 
 @dataclass(frozen=True)
 class Reading:
-    """How well one factor is read off real scenes.
+    """How well one factor is read off real scenes, and drawn.
 
     Args:
         right: share of scenes whose nearest value is the true one.
         error: mean absolute error of the code; None of a categorical factor.
-        blind: the same of a code that is always ½.
+        drawn: mean absolute difference between the code that was asked for and the code that a
+            network trained with all labels reads off what was drawn; None without such a network.
+        blind: the error of a code that is always ½.
     """
 
     factor: Factor
     right: float
     error: float | None
+    drawn: float | None
     blind: float | None
 
 
@@ -95,9 +99,10 @@ def known(model: Controllable, scenes: Scenes) -> Known:
     """Scenes in the model's size, with the model's factors.
 
     Raises:
-        ValueError: the scenes do not have one of its factors, or with other values.
+        ValueError: the scenes do not have one of its factors, or with other values, or are of no
+            multiple of its size.
     """
-    images = F.interpolate(as_float(scenes.images), model.image_shape[1:], mode="area")
+    images = as_float(robot_scenes.at_size(scenes, model.image_size).images)
     indices = scenes.values(model.factors)
     return Known(images, indices, model.layout.encode(indices))
 
@@ -136,20 +141,38 @@ def beside_the_truth(model: DisentangledStyleGAN, scenes: Known, z: Tensor) -> l
 
 
 @torch.no_grad()
-def read(model: DisentangledStyleGAN, scenes: Known) -> list[Reading]:
-    """How well the model's encoder reads each factor."""
-    codes = model.encode(scenes.images)
-    found, exact = model.layout.decode(codes), model.layout.scalars(codes)
-    truth = model.layout.scalars(scenes.codes)
-    readings = []
-    for index, factor in enumerate(model.factors):
-        right = (found[:, index] == scenes.indices[:, index]).float().mean().item()
-        off, blind = (
-            None if factor.categorical else (guess - truth[:, index]).abs().mean().item()
-            for guess in (exact[:, index], torch.tensor(0.5))
-        )
-        readings.append(Reading(factor, right, off, blind))
-    return readings
+def read(model: DisentangledStyleGAN, scenes: Known, z: Tensor) -> list[Reading]:
+    """How well each factor is read off scenes, and drawn for their codes.
+
+    Args:
+        z: (1, latent), the same for all.
+    """
+    layout, codes = model.layout, model.encode(scenes.images)
+    truth, said = layout.scalars(scenes.codes), layout.scalars(codes)
+    right = (layout.decode(codes) == scenes.indices).float().mean(0).tolist()
+    errors, blind = (_mean_difference(each, truth) for each in (said, torch.tensor(0.5)))
+    shown = _shown(model, model(z.expand(len(truth), -1), scenes.codes))
+    drawn = [None] * len(right) if shown is None else _mean_difference(shown, truth)
+    return [
+        Reading(factor, share, None, None, None)
+        if factor.categorical
+        else Reading(factor, share, *off)
+        for factor, share, *off in zip(model.factors, right, errors, drawn, blind, strict=True)
+    ]
+
+
+def _shown(model: DisentangledStyleGAN, images: Tensor) -> Tensor | None:
+    """What the oracle of the metrics reads off drawn images, (N, F)."""
+    try:
+        oracle = Oracle.of(model)
+    except (UnknownNameError, WeightsError):
+        return None
+    return oracle.read(grey_levels(images))
+
+
+def _mean_difference(codes: Tensor, truth: Tensor) -> list[float]:
+    means: list[float] = (codes - truth).abs().mean(0).tolist()
+    return means
 
 
 @torch.no_grad()

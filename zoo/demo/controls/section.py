@@ -112,7 +112,7 @@ def _draw(
     first = every.head(shown)
     z = torch.randn(1, model.latent_dim, generator=torch.Generator().manual_seed(seed))
     traversed = traversals(model, first.codes[:1], z)
-    compared, readings = beside_the_truth(model, first, z), read(model, every)
+    compared, readings = beside_the_truth(model, first, z), read(model, every, z)
     n = len(every.images)
     parts.html.append(write_grid(traversed, compared, PRETRAINED if control is None else GIVEN))
     parts.html.append(write_reading(readings, n))

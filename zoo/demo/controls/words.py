@@ -9,14 +9,18 @@ __all__ = ["about_reading", "reading_table"]
 
 
 def about_reading(readings: Sequence[Reading], n: int) -> str:
-    """How many factors are read better than by chance, and how far off codes are."""
-    ordinal = [each for each in readings if each.error is not None]
-    mean = sum(each.error or 0 for each in ordinal) / max(1, len(ordinal))
-    blind = sum(each.blind or 0 for each in ordinal) / max(1, len(ordinal))
+    """How far off codes are that are read and drawn, in the mean over the ordered factors."""
+    ordered = [each for each in readings if not each.factor.categorical]
+    parts = [f"the codes that are read are {_mean([each.error for each in ordered])} off"]
+    if any(each.drawn is not None for each in ordered):
+        parts.append(
+            f"what is drawn for the true codes is {_mean([each.drawn for each in ordered])} off, "
+            "as a network reads it that was trained with all labels"
+        )
+    parts.append(f"a code that is always ½ is {_mean([each.blind for each in ordered])} off")
     return (
-        f"Read off {n} rendered scenes that were not trained on: the codes of "
-        f"{len(ordinal)} ordered factors are {mean:.3f} off in the mean; a code that is always ½ "
-        f"is {blind:.3f} off."
+        f"On {n} rendered scenes that were not trained on, in the mean over {len(ordered)} ordered "
+        f"factors: {'; '.join(parts)}."
     )
 
 
@@ -24,18 +28,20 @@ def reading_table(readings: Sequence[Reading], n: int) -> Table:
     """A row for each factor."""
     rows = [
         (
-            each.factor.name,
-            str(each.factor.values),
+            f"{each.factor.name} ({each.factor.values})",
             f"{100 * each.right:.0f} %",
-            f"{100 / each.factor.values:.0f} %",
-            _number(each.error),
-            _number(each.blind),
+            *map(_number, (each.error, each.drawn, each.blind)),
         )
         for each in readings
     ]
-    head = ("factor", "values", "read right", "by chance", "code off by", "½ off by")
-    return Table(f"Controls: what is read off {n} unseen scenes", head, rows)
+    head = ("factor (values)", "read right", "read off by", "drawn off by", "½ off by")
+    return Table(f"Controls: codes of {n} unseen scenes", head, rows)
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.3f}" if known else "-"
