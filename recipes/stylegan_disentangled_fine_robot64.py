@@ -31,6 +31,7 @@ SMALL: dict[str, Any] = {
     "latent_dim": 64,
     "style_dim": 96,
     "mapping_layers": 3,
+    "mapping_rate": 1.0,
     "features": 128,
     "factors": ("lighting_intensity", "wall_color"),
 }

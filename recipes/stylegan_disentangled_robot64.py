@@ -33,6 +33,7 @@ SMALL: dict[str, Any] = {
     "latent_dim": 64,
     "style_dim": 96,
     "mapping_layers": 3,
+    "mapping_rate": 1.0,
     "features": 128,
 }
 PRESETS: dict[str, dict[str, Any]] = {
@@ -49,7 +50,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         **SMALL,
         "labels": 200,
-        "images": (48_000, 32_000),
+        "images": (40_000, 28_000),
         "fade": 0.25,
         "batch_size": 16,
         "labelled_batch": 8,

@@ -67,6 +67,7 @@ class DisentangledStyleGAN(Controllable):
         latent_dim: numbers of z.
         style_dim: numbers of w.
         mapping_layers: fully connected layers from z and codes to w.
+        mapping_rate: their learning rate multiplier.
         channels: channels of the maps at 4, 8, 16 ... pixels; if None, 512 up to 32 pixels and
             half as many for every octave above.
         features: numbers that the last layers of discriminator and encoder read.
@@ -85,6 +86,7 @@ class DisentangledStyleGAN(Controllable):
         latent_dim: int = 512,
         style_dim: int = 512,
         mapping_layers: int = 8,
+        mapping_rate: float = 0.01,
         channels: Sequence[int] | None = None,
         features: int = 512,
         noise: bool = False,
@@ -104,7 +106,7 @@ class DisentangledStyleGAN(Controllable):
         )
         code_dim = self.layout.width
         self.generator = Generator(
-            StyleMapping(latent_dim, code_dim, style_dim, mapping_layers),
+            StyleMapping(latent_dim, code_dim, style_dim, mapping_layers, mapping_rate),
             Synthesis(channels, style_dim, image_channels, noise=noise, progressive=progressive),
         )
         self.discriminator = Discriminator(

@@ -38,6 +38,7 @@ class FineStyleGAN(Controllable):
         latent_dim: numbers of z.
         style_dim: numbers of w.
         mapping_layers: fully connected layers from z and codes to w.
+        mapping_rate: their learning rate multiplier.
         channels: channels of the maps at 4, 8, 16 ... pixels; the generator uses those from
             `coarse_size` on. As in `DisentangledStyleGAN` if None.
         features: numbers that the last layers of discriminator and encoder read.
@@ -58,6 +59,7 @@ class FineStyleGAN(Controllable):
         latent_dim: int = 512,
         style_dim: int = 512,
         mapping_layers: int = 8,
+        mapping_rate: float = 0.01,
         channels: Sequence[int] | None = None,
         features: int = 512,
         progressive: bool = False,
@@ -83,7 +85,7 @@ class FineStyleGAN(Controllable):
         self.coarse_size = coarse_size
         code_dim = self.layout.width
         self.generator = Generator(
-            StyleMapping(latent_dim, code_dim, style_dim, mapping_layers),
+            StyleMapping(latent_dim, code_dim, style_dim, mapping_layers, mapping_rate),
             Synthesis(
                 channels,
                 style_dim,

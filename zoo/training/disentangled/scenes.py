@@ -63,6 +63,7 @@ def arguments(config: DisentangledSettings, factors: Sequence[Factor]) -> dict[s
         "latent_dim": config.latent_dim,
         "style_dim": config.style_dim,
         "mapping_layers": config.mapping_layers,
+        "mapping_rate": config.mapping_rate,
         "channels": None if config.channels is None else list(config.channels),
         "features": config.features,
         "progressive": config.progressive,

@@ -20,6 +20,7 @@ POSITIVE = (
     "latent_dim",
     "style_dim",
     "mapping_layers",
+    "mapping_rate",
     "features",
 )
 GROUP = 4
@@ -77,6 +78,7 @@ class DisentangledSettings(Settings):
     latent_dim: int = option(512, "numbers of z")
     style_dim: int = option(512, "numbers of a style")
     mapping_layers: int = option(8, "layers from z and codes to the style")
+    mapping_rate: float = option(0.01, "their learning rate multiplier")
     features: int = option(512, "numbers that discriminator's and encoder's last layers read")
     factors: tuple[str, ...] = option((), "names of the factors to control; empty: all")
     tag: str = option("labels-0", "tag of the weights in the card")
