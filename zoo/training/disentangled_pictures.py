@@ -5,7 +5,9 @@
 PICTURE is one or more of `traversal` (a row for each factor), `samples` (random factors), `truth`
 (rendered scenes, and what is drawn when it is told their factors) and `edits` (pictures that were
 edited), default all; each becomes DIR/PICTURE.png. They are of `--model` and `--editor`, names of
-the zoo or `local-dir:RUN/card`, and of the scenes that come with the package.
+the zoo or `local-dir:RUN/card`, and of the scenes that come with the package. `labels` is a further
+one, of the numbers of a study (`--study`, see `zoo.training.disentangled_curve`): metrics over the
+number of labelled images.
 """
 
 import argparse
@@ -20,10 +22,12 @@ from PIL import Image
 from zoo.data import robot_scenes
 from zoo.demo.controls.measure import CARD, EDITOR, beside_the_truth, edits, known, traversals
 from zoo.demo.controls.sheet import Row, draw_rows
+from zoo.demo.curves import to_png
 from zoo.errors import ZooError
 from zoo.factory import create
 from zoo.models.disentangled_style_gan import DisentangledStyleGAN
 from zoo.models.fine_style_gan import FineStyleGAN
+from zoo.training import disentangled_curve
 from zoo.training.files import write_atomically
 
 __all__ = ["PICTURES", "main", "small_png"]
@@ -79,22 +83,27 @@ DRAWN: dict[str, Callable[[DisentangledStyleGAN, int], Image.Image]] = {
     "truth": truth,
 }
 PICTURES = (*DRAWN, "edits")
+CURVE = "labels"
+METRICS = ("mig", "code-error")
 
 
 def _latent(model: DisentangledStyleGAN, n: int, seed: int) -> torch.Tensor:
     return torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(seed))
 
 
-def _draw(name: str, options: argparse.Namespace) -> Image.Image:
+def _draw(name: str, options: argparse.Namespace) -> bytes:
+    if name == CURVE:
+        points = disentangled_curve.read(options.study)
+        return to_png(disentangled_curve.draw(points, options.metrics))
     if name in DRAWN:
         model = create(options.model, pretrained=True)
         if not isinstance(model, DisentangledStyleGAN):
             raise ZooError(f"{options.model!r} has no controls: a {type(model).__name__}")
-        return DRAWN[name](model, options.seed)
+        return small_png(DRAWN[name](model, options.seed))
     editor = create(options.editor, pretrained=True)
     if not isinstance(editor, FineStyleGAN):
         raise ZooError(f"{options.editor!r} edits no images: a {type(editor).__name__}")
-    return edited(editor, options.seed)
+    return small_png(edited(editor, options.seed))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,19 +113,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help=", ".join(PICTURES))
+    parser.add_argument(
+        "pictures", nargs="*", metavar="PICTURE", help=", ".join((*PICTURES, CURVE))
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--model", default=CARD, metavar="NAME", help="that draws")
     parser.add_argument("--editor", default=EDITOR, metavar="NAME", help="that edits")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random")
+    parser.add_argument("--study", type=Path, metavar="FILE", help="CSV with the numbers of labels")
+    parser.add_argument(
+        "--metrics", nargs="+", default=METRICS, metavar="NAME", help="of the study, in its picture"
+    )
     options = parser.parse_args(argv)
-    if unknown := [name for name in options.pictures if name not in PICTURES]:
-        parser.error(f"no picture {unknown[0]!r}; there are {', '.join(PICTURES)}")
+    known = (*PICTURES, CURVE)
+    if unknown := [name for name in options.pictures if name not in known]:
+        parser.error(f"no picture {unknown[0]!r}; there are {', '.join(known)}")
+    if CURVE in options.pictures and options.study is None:
+        parser.error(f"{CURVE} wants the numbers of a study: --study FILE")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         for name in options.pictures or PICTURES:
             path = options.out / f"{name}.png"
-            write_atomically(path, small_png(_draw(name, options)))
+            write_atomically(path, _draw(name, options))
             print(path, flush=True)
     except (ZooError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
