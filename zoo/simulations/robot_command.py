@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from zoo.simulations.command import OptionError, shard_option
@@ -23,7 +24,7 @@ MuJoCo, a stand-in for Isaac3D with its factors, values and numbering.
 
 Needs `pip install 'structured-zoo[robot]'` and OpenGL, but no display and no
 GPU. The same command goes on where it was stopped, with the same result;
-a larger --count adds scenes."""
+a larger --count adds scenes"""
 
 
 def add_robot(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +64,14 @@ def simulate(arguments: argparse.Namespace) -> None:
         raise OptionError(f"--workers: expected at least 1, found {arguments.workers}")
     try:
         check(arguments.size, arguments.arm)
-        fixed = dict(arguments.fix)
-        ensemble = Ensemble(arguments.arm, arguments.size, arguments.seed, fixed)
+        ensemble = Ensemble(arguments.arm, arguments.size, arguments.seed)
+    except ValueError as error:
+        raise OptionError(f"--{error}") from error
+    try:
+        ensemble = replace(ensemble, fixed=dict(arguments.fix))
+    except ValueError as error:
+        raise OptionError(f"--fix: {error}") from error
+    try:
         ensemble.numbers(arguments.count)
     except ValueError as error:
         raise OptionError(f"--{error}") from error
