@@ -89,15 +89,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 N = 2_000
+READING = [Line("robot-scenes", N, name) for name in ("mig", "code-error")]
+DRAWING = ("mig-gen", "mig-gen-shuffled", "code-error-gen", "frechet-oracle")
 LINES = [
-    Line("robot-scenes", N, name)
-    for name in (
-        "mig",
-        "code-error",
-        "mig-gen",
-        "code-error-gen",
-        "frechet-oracle",
-    )
+    *READING,
+    *(Line("robot-scenes", N, name) for name in DRAWING),
+    Line("robot-scenes", N, "frechet-oracle-of-real"),
+    Line("robot-scenes", 1_984, "retrieval-top-1"),
+    *(
+        Line("robot-scenes", 200, name)
+        for name in ("leak-mean", "leak-own-min", "leak-order-min", "z-spread")
+    ),
 ]
 """What a card will say, the headline first."""
 
@@ -115,7 +117,11 @@ def train(config: Config, run: training.Run) -> None:
     sample = config.dataset == "sample"
     data = robot_scenes.sample() if sample else robot_scenes.load(config.data)
     model = scenes.train_on(data, config, run)
-    scenes.finish(model, config, run, card=CARD, lines=[] if sample else LINES)
+    if config.method == "semi-supervised":
+        scenes.finish(model, config, run, card=CARD, lines=[] if sample else LINES)
+    else:
+        known = config.method == "supervised" and not sample
+        scenes.keep(model, config, run, lines=READING if known else [])
 
 
 if __name__ == "__main__":

@@ -1,27 +1,31 @@
 """From scenes with known factors to a trained and measured card: what the recipes share."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.data.robot_scenes import Scenes
+from zoo.metrics import measured
+from zoo.models import architecture
 from zoo.models.controllable import Controllable
 from zoo.models.disentangled_style_gan import DisentangledStyleGAN
 from zoo.models.factors import Factor, find
 from zoo.models.fine_style_gan import FineStyleGAN
-from zoo.registry import cards_folder, read_card
+from zoo.registry import Metric, cards_folder, read_card
 from zoo.training.disentangled.draws import choose_labelled
 from zoo.training.disentangled.fit import fit
 from zoo.training.disentangled.settings import DisentangledSettings
+from zoo.training.export import save_weights
 from zoo.training.finish import Line
 from zoo.training.finish import finish as measure_and_export
 from zoo.training.run import Run
 from zoo.training.settings import SettingsError
 
-__all__ = ["arguments", "chosen", "finish", "network", "resized", "train_on"]
+__all__ = ["arguments", "chosen", "finish", "keep", "network", "resized", "train_on"]
 
 
 def chosen(config: DisentangledSettings, factors: Sequence[Factor]) -> tuple[Factor, ...]:
@@ -95,6 +99,20 @@ def train_on(scenes: Scenes, config: DisentangledSettings, run: Run) -> Controll
     return fit(model, images, codes, labelled, config, run)
 
 
+def keep(
+    model: Controllable, config: DisentangledSettings, run: Run, *, lines: Sequence[Line]
+) -> None:
+    """Measure a baseline, which has no card, and leave its weights in the run folder."""
+    if not run.is_main:
+        return
+    found = {}
+    for line in lines:
+        blank = Metric(line.dataset, line.split, line.metric, 0.0, line.n, run.facts["command"])
+        found[f"{line.dataset} {line.metric}"] = measured(blank, model, config.data).value
+    run.record(metrics=found)
+    save_weights(run, model)
+
+
 def finish(
     model: Controllable,
     config: DisentangledSettings,
@@ -107,11 +125,18 @@ def finish(
     asked = arguments(config, model.factors)
     if isinstance(model, FineStyleGAN):
         asked["coarse_size"] = model.coarse_size
-    usual: Mapping[str, Any] = read_card(cards_folder() / card).config
-    changes = {name: value for name, value in asked.items() if _differs(usual.get(name), value)}
+    template = read_card(cards_folder() / card)
+    usual = {**_defaults(architecture(template.architecture)), **template.config}
+    changes = {name: value for name, value in asked.items() if _differs(usual[name], value)}
     measure_and_export(
         run, model, card=card, tag=config.tag, lines=lines, data=config.data, config=changes
     )
+
+
+def _defaults(model: type[nn.Module]) -> dict[str, Any]:
+    """What the arguments of an architecture are where a card says nothing."""
+    found = inspect.signature(model).parameters.values()
+    return {each.name: each.default for each in found}
 
 
 def _differs(usual: Any, asked: Any) -> bool:
