@@ -37,7 +37,6 @@ from zoo.metrics.oracle import (
     scenes_of,
 )
 from zoo.models.factors import Factor
-from zoo.simulations.robot_factors import FACTORS
 from zoo.training.randomness import generator
 
 if TYPE_CHECKING:
@@ -153,8 +152,11 @@ def _leak(metric: "Metric", model: nn.Module, root: Path | None) -> float:
     editor = _editor(metric, model)
     scenes = scenes_of(metric, editor.image_shape[-1], root)
     fine = {each.name for each in editor.factors}
-    coarse = tuple(each for each in FACTORS if each.name in COARSE and each.name not in fine)
-    oracle = Oracle(Oracle.of(editor).network, coarse)
+    network = Oracle.of(editor).network
+    coarse = tuple(
+        each for each in network.factors if each.name in COARSE and each.name not in fine
+    )
+    oracle = Oracle(network, coarse)
     before = oracle.read(scenes.images)
     changes = [
         (oracle.read(images) - before).abs().mean()
