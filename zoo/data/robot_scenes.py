@@ -170,7 +170,7 @@ def at_size(scenes: Scenes, size: int) -> Scenes:
     if size < 1 or side % size:
         raise ValueError(f"size: expected a divisor of {side}, the side of the images, not {size}")
     # In parts, because float32 takes four times as much memory as bytes.
-    parts = (avg_pool2d(part.float(), side // size) for part in scenes.images.split(1000))
+    parts = (avg_pool2d(part.float(), side // size) for part in torch.split(scenes.images, 1000))
     images = torch.cat([part.round().to(torch.uint8) for part in parts])
     return Scenes(images, scenes.indices, scenes.factors)
 

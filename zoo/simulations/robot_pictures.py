@@ -83,7 +83,7 @@ def main() -> None:
     with Renderer(4 * options.side) as renderer:
         sheet = beside(strips(options.strips), traversals(renderer), options.side)
     # 256 colours do: a third of the bytes.
-    sheet.quantize(256, dither=Image.Dither.NONE).save(options.out, optimize=True)
+    sheet.quantize(256, kmeans=2, dither=Image.Dither.NONE).save(options.out, optimize=True)
 
 
 if __name__ == "__main__":
