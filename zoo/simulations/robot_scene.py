@@ -221,7 +221,8 @@ def _no_opengl(error: Exception) -> str:
     return (
         f"MuJoCo finds no OpenGL to draw with (MUJOCO_GL={chosen}: {error}); on Debian or Ubuntu "
         "`apt install libegl1 libgl1 libgl1-mesa-dri` gives MUJOCO_GL=egl, which needs neither a "
-        "display nor a GPU, and `apt install libosmesa6` gives MUJOCO_GL=osmesa"
+        "display nor a GPU, and `apt install libosmesa6` gives MUJOCO_GL=osmesa; it is read when "
+        "MuJoCo is first imported"
     )
 
 
