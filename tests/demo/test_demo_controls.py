@@ -188,19 +188,19 @@ def test_too_many_or_too_few_scenes_are_refused(scenes):
 
 def test_a_sheet_holds_every_image_enlarged_in_its_row_and_column():
     colours = torch.tensor([[1.0, level / 255, 0] for level in (51, 102, 153)])
-    images = colours[:, :, None, None].expand(3, 3, 4, 6)
+    images = colours[:, :, None, None].expand(3, 3, 20, 30)
     rows = [Row("one", "a note", images), Row("two", "", images[:2])]
-    png = draw_rows("A title", "under it", rows, heads=("a", "b", "c"), magnify=2)
+    png = draw_rows("A title", "under it", rows, heads=("a", "b", "c"))
     pixels = np.asarray(png)
     places = {}
     for level in (51, 102, 153):
         y, x = (pixels == (255, level, 0)).all(2).nonzero()
         places[level] = (x.min(), x.max() + 1, y.min(), y.max() + 1)
-        assert x.max() + 1 - x.min() == ZOOM * 2 * 6
+        assert x.max() + 1 - x.min() == ZOOM * 2 * 30
     assert places[102][0] - places[51][1] == places[153][0] - places[102][1] == ZOOM * GAP
     # The first two come in both rows, the third in the upper one only.
-    assert places[153][3] - places[153][2] == ZOOM * 2 * 4
-    assert places[51][3] - places[51][2] == 2 * ZOOM * 2 * 4 + ZOOM * GAP
+    assert places[153][3] - places[153][2] == ZOOM * 2 * 20
+    assert places[51][3] - places[51][2] == 2 * ZOOM * 2 * 20 + ZOOM * GAP
     assert places[51][2] == places[153][2]
 
 

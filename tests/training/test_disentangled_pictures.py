@@ -40,7 +40,7 @@ def test_samples_are_those_of_the_model_with_the_seed():
     first = images[0, :, 0, 0]
     corner = drawn.getpixel((ZOOM * MARGIN, ZOOM * HEADER))
     assert corner == tuple((255 * first).round().int().tolist())
-    assert drawn.size[0] == ZOOM * (2 * MARGIN + 10 * 16 + 9 * 8)
+    assert drawn.size[0] == ZOOM * (2 * MARGIN + 10 * 64 + 9 * 8)
 
 
 def test_models_of_another_kind_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture):

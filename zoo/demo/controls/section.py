@@ -116,7 +116,7 @@ def _draw(
     n = len(every.images)
     parts.html.append(write_grid(traversed, compared, PRETRAINED if control is None else GIVEN))
     parts.html.append(write_reading(readings, n))
-    under = "One factor takes all its values, the others and the noise stay; below, unseen scenes."
+    under = "One factor takes all its values, all else stays. Below, scenes that are unseen."
     sheet = draw_rows("Named controls", under, [*traversed, *compared])
     parts.pictures[GRID] = encode(sheet)
     parts.tables.append(reading_table(readings, n))
@@ -131,6 +131,6 @@ def _edit(parts: _Parts, scenes: Scenes, shown: int, editor: FineStyleGAN | None
     model = pretrained_editor() if editor is None else editor
     heads, rows = edits(model, known(model, scenes).head(-(-shown // 2)))
     parts.html.append(write_edits(heads, rows))
-    under = "Left what the model is given; beside it, one fine factor after the other at 0 and 1."
+    under = "Left what is given; beside it one factor has its first value, then its last."
     parts.pictures[EDITS] = encode(draw_rows("Edited pictures", under, rows, heads=heads))
     return rows

@@ -12,6 +12,8 @@ __all__ = ["Row", "draw_rows"]
 
 TITLES = 150
 """Units of the layout for the titles of the rows."""
+SIDE = 64
+"""Units to which smaller images are enlarged."""
 HEADER, HEADS, FOOTER = 88, 20, 16
 LINE = 18
 
@@ -32,15 +34,16 @@ class Row:
 
 
 def draw_rows(
-    title: str, under: str, rows: Sequence[Row], *, heads: Sequence[str] = (), magnify: int = 1
+    title: str, under: str, rows: Sequence[Row], *, heads: Sequence[str] = ()
 ) -> Image.Image:
     """A sheet: every row with its title before it; rows may differ in length.
 
     Args:
         under: a line below the title.
         heads: what the columns are, if they are the same in all rows.
-        magnify: units of the layout for each pixel of an image; a unit is two pixels of the sheet.
     """
+    # A unit of the layout is two pixels of the sheet.
+    magnify = max(1, SIDE // rows[0].images.shape[3])
     height, width = (magnify * side for side in rows[0].images.shape[2:])
     longest = max(len(row.images) for row in rows)
     top = HEADER + (HEADS if heads else 0)
