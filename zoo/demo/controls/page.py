@@ -13,7 +13,7 @@ __all__ = ["GIVEN", "INTRODUCTION", "PRETRAINED", "write_edits", "write_grid", "
 
 INTRODUCTION = (
     "A disentangled generator is told what to draw by a few numbers with names, one for each "
-    "factor of the scene, and changes that and nothing else. It learns which number means what "
+    "factor of the scene, and shall change that and nothing else. It learns which means what "
     "from few labels: its critic, which sees every image anyway, also reads the factors off "
     "them, and what was asked for must be what is read."
 )
