@@ -289,7 +289,7 @@ def _add_demo(commands: Commands) -> None:
     parser = _command(
         commands,
         _demo,
-        "show CNN-F, two GANs, flows and forecasts, beside a baseline or the truth",
+        "show CNN-F, GANs, flows, forecasts and controls, beside a baseline or the truth",
         "zoo demo",
         "zoo demo --out /tmp/demo --images 12 --seed 1",
         "zoo demo --kinds noise blur --sample 1000 --attacked 0 --generated 0",
