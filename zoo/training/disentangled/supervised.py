@@ -167,7 +167,7 @@ def _error(
 ) -> float:
     """The mean error of the codes of validation images."""
     total = 0.0
-    for part, target in zip(images.split(BATCH), codes.split(BATCH), strict=True):
+    for part, target in zip(torch.split(images, BATCH), torch.split(codes, BATCH), strict=True):
         raw = _read(model, part.to(run.device), config, run)
         total += len(part) * float(code_error(raw, target.to(run.device), model.layout))
     return total / len(images)
