@@ -40,13 +40,14 @@ def draw_rows(
 
     Args:
         under: a line below the title.
-        heads: what the columns are, if they are the same in all rows.
+        heads: what the columns are, if they are the same in all rows; a line or more.
     """
     # A unit of the layout is two pixels of the sheet.
     magnify = max(1, SIDE // rows[0].images.shape[3])
     height, width = (magnify * side for side in rows[0].images.shape[2:])
     longest = max(len(row.images) for row in rows)
-    top = HEADER + (HEADS if heads else 0)
+    lines = max((len(head.splitlines()) for head in heads), default=0)
+    top = HEADER + (HEADS + (lines - 1) * LINE if lines else 0)
     below = top + len(rows) * (height + GAP) - GAP
     left = MARGIN + (TITLES if any(row.title for row in rows) else 0)
     across = left + MARGIN + longest * (width + GAP) - GAP
@@ -54,7 +55,9 @@ def draw_rows(
     canvas.write(MARGIN, 44, title, 24, bold=True)
     canvas.write(MARGIN, 68, under, 13)
     for column, head in enumerate(heads):
-        canvas.write(left + column * (width + GAP), top - 6, head, 11, SOFT)
+        for above, line in enumerate(reversed(head.splitlines())):
+            x, y = left + column * (width + GAP), top - 6 - above * LINE
+            canvas.write(x, y, line, 11, SOFT)
     for index, row in enumerate(rows):
         y = top + index * (height + GAP)
         middle = y + height // 2 + (0 if row.note else 5)
