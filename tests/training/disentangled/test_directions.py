@@ -126,18 +126,21 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_from_a_run_to_a_score(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [str(run), "--labels", "20", "--directions", "3", "--steps", "2"]
-    assert directions.main(arguments) == 0
-    assert directions.main([*arguments, "--seed", "1"]) == 0
-    assert directions.main(arguments) == 0
+    arguments = [str(run), "--directions", "3", "--steps", "2"]
+    assert directions.main([*arguments, "--labels", "20", "30"]) == 0
+    assert directions.main([*arguments, "--labels", "20", "--seed", "1"]) == 0
+    assert directions.main([*arguments, "--labels", "20"]) == 0
     kept = json.loads((run / directions.FILE).read_text())
-    keys = [f"labels 20, directions 3, seed {seed}" for seed in (0, 1)]
+    keys = [f"labels {n}, directions 3, seed {seed}" for n, seed in ((20, 0), (20, 1), (30, 0))]
     assert sorted(kept) == keys
+    # One reader, whatever the labels: only the errors are others.
+    assert kept[keys[0]]["mig"] == kept[keys[2]]["mig"]
+    assert kept[keys[0]]["error_all"] != kept[keys[2]]["error_all"]
     score = directions.Score(**kept[keys[0]])
     assert 0 <= score.mig <= 1
     assert 0 < score.error_one < 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == lines[2] != lines[1]
+    assert lines[0] == lines[3] != lines[2]
     assert f"MIG {score.mig:.3f}, error {score.error_one:.3f} (one code)" in lines[0]
 
 

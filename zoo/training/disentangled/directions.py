@@ -221,43 +221,52 @@ def load_plain(folder: Path) -> tuple[DisentangledStyleGAN, DisentangledSettings
     return model.eval(), config
 
 
-def _measure(options: argparse.Namespace) -> Score:
+def _measure(options: argparse.Namespace) -> list[Score]:
+    """A score for each number of labels, all by one reader."""
     model, config = load_plain(options.run)
     torch.set_num_threads(config.threads or torch.get_num_threads())
     train = robot_scenes.load(options.data, split="train")
     test = robot_scenes.load(options.data, split="test")
-    known = {each.name: each for each in train.factors}
-    factors = [known[name] for name in config.factors] or list(train.factors)
+    factors = _factors(config, train.factors)
+    layout = Layout(factors)
     found = style_directions(model.generator.synthesis, options.directions)
     seed_everything(options.seed, "reader")
-    network = DisentangledStyleGAN(
-        **{**arguments(config, _coordinates(options.directions)), "progressive": False}
-    ).discriminator
+    sizes = {**arguments(config, _coordinates(options.directions)), "progressive": False}
     reader = train_reader(
         model,
         found,
-        network,
+        DisentangledStyleGAN(**sizes).discriminator,
         steps=options.steps,
         precision=config.precision,
         seed=options.seed,
     )
-    labelled = choose_labelled(len(train), options.labels, options.seed)
-    layout = Layout(factors)
-    values = [layout.scalars(layout.encode(each.values(factors))) for each in (train, test)]
-    images = [resized(each, config.image_size) for each in (train.images[labelled], test.images)]
-    codes = [reader.read(each) for each in images]
-    one, all_codes = affine_errors(codes[0], values[0][labelled], codes[1], values[1])
-    gap = mig(codes[1], test.values(factors))
-    return Score(
-        options.seed,
-        options.labels,
-        options.directions,
-        gap,
-        one,
-        all_codes,
-        reader.explained,
-        len(test),
-    )
+    codes = reader.read(resized(test.images, config.image_size))
+    values = test.values(factors)
+    scores = []
+    for labels in options.labels:
+        labelled = choose_labelled(len(train), labels, options.seed)
+        known = reader.read(resized(train.images[labelled], config.image_size))
+        truth = [layout.encode(each) for each in (train.values(factors)[labelled], values)]
+        one, every = affine_errors(known, layout.scalars(truth[0]), codes, layout.scalars(truth[1]))
+        scores.append(
+            Score(
+                options.seed,
+                labels,
+                options.directions,
+                mig(codes, values),
+                one,
+                every,
+                reader.explained,
+                len(test),
+            )
+        )
+    return scores
+
+
+def _factors(config: DisentangledSettings, all_of_them: Sequence[Factor]) -> list[Factor]:
+    """Those that the other methods are asked for."""
+    known = {each.name: each for each in all_of_them}
+    return [known[name] for name in config.factors] or list(all_of_them)
 
 
 def _coordinates(count: int) -> list[Factor]:
@@ -265,39 +274,45 @@ def _coordinates(count: int) -> list[Factor]:
     return [Factor(f"direction_{i}", 2, "a coordinate") for i in range(count)]
 
 
-def _remember(folder: Path, score: Score) -> None:
-    """Add the score to those of the run; the same question again replaces its answer."""
+def _remember(folder: Path, scores: Sequence[Score]) -> None:
+    """Add scores to those of the run; the same question again replaces its answer."""
     path = folder / FILE
     kept: dict[str, Any] = read_json(path) if path.exists() else {}
-    key = f"labels {score.labels}, directions {score.directions}, seed {score.seed}"
-    write_json(path, {**kept, key: asdict(score)})
+    for score in scores:
+        key = f"labels {score.labels}, directions {score.directions}, seed {score.seed}"
+        kept[key] = asdict(score)
+    write_json(path, kept)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, and keep the score in the run's folder; returns the exit code."""
+    """Measure, print, and keep the scores in the run's folder; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m zoo.training.disentangled.directions",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a plain training")
-    parser.add_argument("--labels", type=int, default=200, help="labelled images (%(default)s)")
+    parser.add_argument(
+        "--labels", type=int, nargs="+", default=[200], metavar="N", help="labelled images (200)"
+    )
     parser.add_argument("--directions", type=int, default=10, help="K (%(default)s)")
     parser.add_argument("--steps", type=int, default=2_000, help="of the reader (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the reader and of the labels")
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: $ZOO_DATA)")
     options = parser.parse_args(argv)
     try:
-        score = _measure(options)
-        _remember(options.run, score)
+        scores = _measure(options)
+        _remember(options.run, scores)
     except (ZooError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{score.directions} directions, {score.labels} labels, seed {score.seed}, "
-        f"{score.n:,} test images: MIG {score.mig:.3f}, error {score.error_one:.3f} (one code), "
-        f"{score.error_all:.3f} (all codes); {score.explained:.0%} of the coordinates explained"
-    )
+    for score in scores:
+        print(
+            f"{score.directions} directions, {score.labels} labels, seed {score.seed}, "
+            f"{score.n:,} test images: MIG {score.mig:.3f}, error {score.error_one:.3f} "
+            f"(one code), {score.error_all:.3f} (all codes); "
+            f"{score.explained:.0%} of the coordinates explained"
+        )
     return 0
 
 
