@@ -68,7 +68,7 @@ def test_codes_are_in_range_and_an_image_does_not_see_its_batch() -> None:
         codes = model.encode(x)
         alone = torch.cat([model.encode(each[None]) for each in x])
     assert codes.shape == (5, 4)
-    assert 0 <= codes.min() and codes.max() <= 1
+    assert codes.min() >= 0 and codes.max() <= 1
     torch.testing.assert_close(codes[:, :3].sum(1), torch.ones(5))
     torch.testing.assert_close(codes, alone, rtol=1e-4, atol=1e-4)
 
