@@ -124,13 +124,7 @@ def test_edits_change_one_fine_factor_of_every_scene(scenes):
     model = robot_models.editor()
     found = measure.known(model, scenes).head(3)
     heads, rows = measure.edits(model, found)
-    assert heads == [
-        "given",
-        "wall\ncolor 0",
-        "wall\ncolor 1",
-        "object\ncolor 0",
-        "object\ncolor 1",
-    ]
+    assert heads == ["given", "wall_color 0", "wall_color 1", "object_color 0", "object_color 1"]
     assert len(rows) == 3
     for index, row in enumerate(rows):
         assert torch.equal(row.images[0], found.images[index])

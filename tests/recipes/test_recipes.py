@@ -50,9 +50,9 @@ def test_dry_run_prints_the_settings_and_writes_nothing(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run_here(name, "--dry-run", "--batch-size", "6")
+    run_here(name, "--dry-run", "--batch-size", "8")
     plan = json.loads(capsys.readouterr().out)
-    assert plan["settings"]["batch_size"] == 6
+    assert plan["settings"]["batch_size"] == 8
     assert list(tmp_path.iterdir()) == []
 
 

@@ -186,7 +186,7 @@ def edits(model: FineStyleGAN, scenes: Known) -> tuple[Sequence[str], list[Row]]
     for factor in model.factors:
         last = factor.values - 1 if factor.categorical else 1
         for value in (0, last):
-            heads.append("\n".join(f"{factor.name} {value}".split("_", 1)))
+            heads.append(f"{factor.name} {value}")
             columns.append(model.edit(scenes.images, None, **{factor.name: value}))
     rows = torch.stack(columns, 1)
     return heads, [Row(f"scene {index + 1}", "", images) for index, images in enumerate(rows)]

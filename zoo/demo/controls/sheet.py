@@ -40,13 +40,15 @@ def draw_rows(
 
     Args:
         under: a line below the title.
-        heads: what the columns are, if they are the same in all rows; a line or more.
+        heads: what the columns are, if they are the same in all rows.
     """
     # A unit of the layout is two pixels of the sheet.
     magnify = max(1, SIDE // rows[0].images.shape[3])
     height, width = (magnify * side for side in rows[0].images.shape[2:])
     longest = max(len(row.images) for row in rows)
-    lines = max((len(head.splitlines()) for head in heads), default=0)
+    # Names of two words are wider than a column.
+    named = [head.split("_", 1) for head in heads]
+    lines = max(map(len, named), default=0)
     top = HEADER + (HEADS + (lines - 1) * LINE if lines else 0)
     below = top + len(rows) * (height + GAP) - GAP
     left = MARGIN + (TITLES if any(row.title for row in rows) else 0)
@@ -54,8 +56,8 @@ def draw_rows(
     canvas = Canvas(across, below + FOOTER, magnify)
     canvas.write(MARGIN, 44, title, 24, bold=True)
     canvas.write(MARGIN, 68, under, 13)
-    for column, head in enumerate(heads):
-        for above, line in enumerate(reversed(head.splitlines())):
+    for column, words in enumerate(named):
+        for above, line in enumerate(reversed(words)):
             x, y = left + column * (width + GAP), top - 6 - above * LINE
             canvas.write(x, y, line, 11, SOFT)
     for index, row in enumerate(rows):
