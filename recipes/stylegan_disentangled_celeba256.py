@@ -22,6 +22,7 @@ from zoo.data import celeba, robot_scenes
 from zoo.data.robot_scenes import Scenes
 from zoo.training import SettingsError, disentangled_reading, option
 from zoo.training.disentangled import scenes
+from zoo.training.disentangled.presets import BOUNDED, SMOKE
 from zoo.training.disentangled.settings import DisentangledSettings
 
 CARD = "stylegan-disentangled-celeba256"
@@ -30,38 +31,13 @@ GROWING = 1_480_000
 """Images of a size on the way, fading in included, in the predecessor code for Isaac3D."""
 ALL = 29_600_000
 
-SMALL: dict[str, Any] = {
-    "image_size": 32,
-    "sizes": (16, 32),
-    "channels": (64, 64, 48, 32),
-    "latent_dim": 64,
-    "style_dim": 96,
-    "mapping_layers": 3,
-    "features": 128,
-}
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {
-        **SMALL,
-        "dataset": "sample",
-        "labels": 16,
-        "images": (32, 32),
-        "batch_size": 8,
-        "labelled_batch": 4,
-        "channels": (8, 8, 8, 8),
-        "tag": "smoke",
-    },
+    "smoke": SMOKE,
     "cpu": {
-        **SMALL,
+        **BOUNDED,
         "count": 20_000,
         "labels": 1_000,
         "images": (48_000, 32_000),
-        "batch_size": 16,
-        "labelled_batch": 8,
-        "learning_rate": 3e-3,
-        "cooling": 0.2,
-        "r1_every": 16,
-        "precision": "bfloat16",
-        "threads": 1,
     },
     "gpu": {
         "r1_every": 16,

@@ -18,51 +18,32 @@ from zoo import training
 from zoo.data import robot_scenes
 from zoo.training import option
 from zoo.training.disentangled import scenes
+from zoo.training.disentangled.presets import BOUNDED, SMOKE
 from zoo.training.disentangled.settings import DisentangledSettings
 from zoo.training.finish import Line
 
 CARD = "stylegan-disentangled-fine-robot64"
 
-SMALL: dict[str, Any] = {
-    "image_size": 32,
+OWN: dict[str, Any] = {
     "sizes": (32,),
     "coarse_size": 16,
-    "channels": (64, 64, 48, 32),
-    "latent_dim": 64,
-    "style_dim": 96,
-    "mapping_layers": 3,
     "mapping_rate": 1.0,
-    "features": 128,
     "factors": ("lighting_intensity", "wall_color"),
 }
+"""What the small networks have besides."""
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {
-        **SMALL,
-        "dataset": "sample",
-        "labels": 16,
-        "images": (32,),
-        "batch_size": 8,
-        "labelled_batch": 4,
-        "channels": (8, 8, 8, 8),
-        "tag": "smoke",
-    },
+    "smoke": {**SMOKE, **OWN, "images": (32,)},
     "cpu": {
-        **SMALL,
+        **BOUNDED,
+        **OWN,
         "labels": 1_000,
         "images": (24_000,),
-        "batch_size": 16,
-        "labelled_batch": 8,
-        "learning_rate": 3e-3,
-        "cooling": 0.2,
         "r1_weight": 0.1,
-        "r1_every": 16,
         "code_weight_encoder": 3.0,
         "code_weight_generator": 3.0,
         "labelled_weight": 3.0,
         "smoothness_weight": 3.0,
-        "precision": "bfloat16",
         "compile": True,
-        "threads": 1,
         "tag": "labels-5pct",
     },
     "gpu": {

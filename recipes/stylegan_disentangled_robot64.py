@@ -21,50 +21,28 @@ from zoo import training
 from zoo.data import robot_scenes
 from zoo.training import option
 from zoo.training.disentangled import scenes
+from zoo.training.disentangled.presets import BOUNDED, SMOKE
 from zoo.training.disentangled.settings import DisentangledSettings
 from zoo.training.finish import Line
 
 CARD = "stylegan-disentangled-robot64"
 
-SMALL: dict[str, Any] = {
-    "image_size": 32,
-    "sizes": (16, 32),
-    "channels": (64, 64, 48, 32),
-    "latent_dim": 64,
-    "style_dim": 96,
-    "mapping_layers": 3,
-    "mapping_rate": 1.0,
-    "features": 128,
-}
+OWN: dict[str, Any] = {"mapping_rate": 1.0}
+"""What the small networks have besides."""
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {
-        **SMALL,
-        "dataset": "sample",
-        "labels": 16,
-        "images": (32, 32),
-        "batch_size": 8,
-        "labelled_batch": 4,
-        "channels": (8, 8, 8, 8),
-        "tag": "smoke",
-    },
+    "smoke": {**SMOKE, **OWN},
     "cpu": {
-        **SMALL,
+        **BOUNDED,
+        **OWN,
         "labels": 200,
         "images": (40_000, 28_000),
         "fade": 0.25,
-        "batch_size": 16,
-        "labelled_batch": 8,
-        "learning_rate": 3e-3,
-        "cooling": 0.2,
         "r1_weight": 0.1,
-        "r1_every": 16,
         "code_weight_encoder": 3.0,
         "code_weight_generator": 3.0,
         "labelled_weight": 3.0,
         "smoothness_weight": 3.0,
-        "precision": "bfloat16",
         "compile": True,
-        "threads": 1,
         "factors": (
             "robot_x",
             "robot_y",

@@ -158,21 +158,30 @@ def part_of(total: int, split: str, count: int | None = None) -> tuple[int, int]
     return first, first + count
 
 
+def averaged(images: Tensor, size: int) -> Tensor:
+    """Images (N, C, S, S), uint8, of `size` pixels a side: averages of squares, half to even.
+
+    Raises:
+        ValueError: S is not a multiple of it.
+    """
+    side = images.shape[-1]
+    if side == size:
+        return images
+    if size < 1 or side % size:
+        raise ValueError(f"size: expected a divisor of {side}, the side of the images, not {size}")
+    # In parts, because float32 takes four times as much memory as bytes.
+    parts = (avg_pool2d(part.float(), side // size) for part in torch.split(images, 1000))
+    return torch.cat([part.round().to(torch.uint8) for part in parts])
+
+
 def at_size(scenes: Scenes, size: int) -> Scenes:
-    """The scenes with images of `size` pixels a side: averages of squares, rounded (half to even).
+    """The scenes with images of `size` pixels a side, as `averaged` makes them.
 
     Raises:
         ValueError: their side is not a multiple of it.
     """
-    side = scenes.images.shape[-1]
-    if side == size:
-        return scenes
-    if size < 1 or side % size:
-        raise ValueError(f"size: expected a divisor of {side}, the side of the images, not {size}")
-    # In parts, because float32 takes four times as much memory as bytes.
-    parts = (avg_pool2d(part.float(), side // size) for part in torch.split(scenes.images, 1000))
-    images = torch.cat([part.round().to(torch.uint8) for part in parts])
-    return Scenes(images, scenes.indices, scenes.factors)
+    images = averaged(scenes.images, size)
+    return scenes if images is scenes.images else Scenes(images, scenes.indices, scenes.factors)
 
 
 def sample() -> Scenes:

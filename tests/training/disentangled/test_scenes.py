@@ -40,7 +40,9 @@ def test_images_are_averaged_to_grey_levels() -> None:
     assert small.dtype == torch.uint8
     assert (small.double() - blocks).abs().max() <= 0.5
     assert scenes.resized(images, 8) is images
-    with pytest.raises(SettingsError, match="a divisor of 8, found 3"):
+    with pytest.raises(
+        SettingsError, match=r"image_size: .*a divisor of 8, the side of the images, not 3"
+    ):
         scenes.resized(images, 3)
 
 

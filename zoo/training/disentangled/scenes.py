@@ -4,11 +4,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.data.robot_scenes import Scenes
+from zoo.data.robot_scenes import Scenes, averaged
 from zoo.metrics import measured
 from zoo.models import architecture
 from zoo.models.controllable import Controllable
@@ -49,14 +47,10 @@ def resized(images: Tensor, size: int) -> Tensor:
     Raises:
         SettingsError: if S is no multiple of it.
     """
-    side = images.shape[-1]
-    if side == size:
-        return images
-    if side % size:
-        raise SettingsError(f"image_size: expected a divisor of {side}, found {size}")
-    # In parts: float32 is four times as large as bytes.
-    pooled = [F.avg_pool2d(part.float(), side // size) for part in torch.split(images, 1000)]
-    return torch.cat([part.round().byte() for part in pooled])
+    try:
+        return averaged(images, size)
+    except ValueError as error:
+        raise SettingsError(f"image_size: {error}") from None
 
 
 def arguments(config: DisentangledSettings, factors: Sequence[Factor]) -> dict[str, Any]:
