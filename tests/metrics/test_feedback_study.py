@@ -46,7 +46,7 @@ def test_information_takes_away_what_it_says(model: CNNF, images: Tensor) -> Non
     both = "own logits, another's latents"
     assert errors[both] != pytest.approx(own, rel=1e-3)
     trajectory = model.trajectory(images, 0)
-    swapped = model.render(trajectory.logits[0].roll(-1, 0), trajectory.states)
+    swapped = model.render_states(trajectory.logits[0].roll(-1, 0), trajectory.states)
     expected = (swapped - images).square().mean().item()
     assert errors["another's logits, own latents"] == pytest.approx(expected, rel=1e-5)
     assert shifted != pytest.approx(own, rel=1e-3)

@@ -99,7 +99,7 @@ def test_without_norms_the_first_feedback_is_the_jacobian_transpose(
 ) -> None:
     """Tied weights, masks and unpooling at once: feedback of one-hot(c) = ∂ logit_c / ∂ h."""
     monkeypatch.setattr(
-        "zoo.models.cnnf.rms_norm", lambda x, bias=0.0: x + torch.as_tensor(bias).reshape(-1, 1, 1)
+        "zoo.models.units.rms_norm", lambda x, bias=0.0: x + torch.as_tensor(bias).reshape(-1, 1, 1)
     )
     model = network(feedback_to=feedback_to)
     logits, states, (h, *_) = model._ascend(lower(model, images()).detach().requires_grad_(), None)

@@ -21,6 +21,7 @@ from zoo.metrics import (
     generation,
     image_likelihood,
     likelihood,
+    renderings,
     restoration,
     turbulence,
 )
@@ -33,6 +34,7 @@ __all__ = ["MEASURES", "measure", "measured", "tolerance"]
 FAMILIES = (
     (classification.MEASURES, classification.tolerance),
     (restoration.MEASURES, restoration.tolerance),
+    (renderings.MEASURES, renderings.tolerance),
     (forecast.MEASURES, forecast.tolerance),
     (image_likelihood.MEASURES, image_likelihood.tolerance),
     (turbulence.MEASURES, turbulence.tolerance),

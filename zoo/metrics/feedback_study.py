@@ -112,7 +112,7 @@ def information(model: FeedbackNetwork, images: Tensor) -> dict[str, float]:
             ),
         }
         for name, (start, latents) in given.items():
-            error = (model.render(start, latents) - part).square().mean((1, 2, 3)).sum()
+            error = (model.render_states(start, latents) - part).square().mean((1, 2, 3)).sum()
             total[name] = total.get(name, 0.0) + float(error) / len(images)
     total["mean image"] = float((images - images.mean(0)).square().mean())
     return total

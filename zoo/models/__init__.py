@@ -17,6 +17,7 @@ ARCHITECTURES: dict[str, str] = {
     "cnnf": "zoo.models.cnnf:CNNF",
     "cnnf-wide-resnet": "zoo.models.cnnf_wide_resnet:CNNFWideResNet",
     "dcgan": "zoo.models.dcgan:DCGAN",
+    "dgm": "zoo.models.dgm:DGM",
     "disentangled-style-gan": "zoo.models.disentangled_style_gan:DisentangledStyleGAN",
     "factor-encoder": "zoo.models.factor_encoder:FactorEncoder",
     "fine-style-gan": "zoo.models.fine_style_gan:FineStyleGAN",

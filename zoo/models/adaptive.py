@@ -42,13 +42,17 @@ class PoolState(NamedTuple):
     """g from the latest top-down pass; None before the first one."""
 
 
-def where_positive(x: Tensor, drive: Tensor) -> Tensor:
-    """x where drive > 0, else 0.
+def where_positive(x: Tensor, drive: Tensor, leak: float = 0.0) -> Tensor:
+    """x where drive > 0, else leak · x.
 
     The mask is never made: a boolean tensor costs several times the arithmetic that it guards. No
     gradient flows to `drive`; z is piecewise constant in it.
     """
-    masked: Tensor = torch.ops.aten.threshold_backward(x, drive.detach(), 0)
+    masked: Tensor
+    if leak:
+        masked = torch.ops.aten.leaky_relu_backward(x, drive.detach(), leak, False)
+    else:
+        masked = torch.ops.aten.threshold_backward(x, drive.detach(), 0)
     return masked
 
 
@@ -105,7 +109,9 @@ def rms_norm(x: Tensor, bias: Tensor | None = None) -> Tensor:
     return normed
 
 
-def ada_relu(f: Tensor, state: ReLUState | None, damping: float) -> tuple[Tensor, ReLUState]:
+def ada_relu(
+    f: Tensor, state: ReLUState | None, damping: float, leak: float = 0.0
+) -> tuple[Tensor, ReLUState]:
     """Adaptive ReLU, bottom-up: keep f where it agrees in sign with the top-down value g.
 
     First pass (no g yet): max(f, 0). Later, with f ← f + η (g - f): max(f, 0) where g > 0,
@@ -115,17 +121,22 @@ def ada_relu(f: Tensor, state: ReLUState | None, damping: float) -> tuple[Tensor
         f: pre-activation, any shape.
         state: of the previous pass, or None in the first.
         damping: η, the step from f towards g.
+        leak: what of f is let through where it does not agree: the slope of a leaky ReLU.
     """
     if state is None or state.feedback is None:
-        return F.relu(f), ReLUState(f.detach())
+        return _rectified(f, leak), ReLUState(f.detach())
     f = torch.lerp(f, state.feedback, damping)
     drive = f.detach() * state.feedback.detach()
-    return where_positive(f, drive), ReLUState(drive)
+    return where_positive(f, drive, leak), ReLUState(drive)
 
 
-def ada_relu_feedback(g: Tensor, state: ReLUState) -> tuple[Tensor, ReLUState]:
+def _rectified(f: Tensor, leak: float) -> Tensor:
+    return F.leaky_relu(f, leak) if leak else F.relu(f)
+
+
+def ada_relu_feedback(g: Tensor, state: ReLUState, leak: float = 0.0) -> tuple[Tensor, ReLUState]:
     """Adaptive ReLU, top-down: mask g with the z of the latest bottom-up pass, and remember g."""
-    return where_positive(g, state.drive), ReLUState(state.drive, g)
+    return where_positive(g, state.drive, leak), ReLUState(state.drive, g)
 
 
 class _MaxUnpool(torch.autograd.Function):

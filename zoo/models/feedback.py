@@ -184,9 +184,9 @@ class FeedbackNetwork(nn.Module):
             )
         # The K-th feedback starts from y_{K-1}, so the K-th bottom-up pass is not needed.
         trajectory = self.trajectory(images, count - 1)
-        return self.render(trajectory.logits[-1], trajectory.states)
+        return self.render_states(trajectory.logits[-1], trajectory.states)
 
-    def render(self, logits: Tensor, states: Sequence[Any]) -> Tensor:
+    def render_states(self, logits: Tensor, states: Sequence[Any]) -> Tensor:
         """The image that a feedback down to the pixels renders, (B, C, H, W), clamped to [0, 1].
 
         Args:
@@ -196,7 +196,7 @@ class FeedbackNetwork(nn.Module):
         g = logits
         for unit, state in zip(reversed(self._units()), reversed(states), strict=True):
             g = unit.descend(g, state).value
-        return _to_image(g)
+        return self._to_image(g)
 
     def renderings(self, images: Tensor, trajectory: Trajectory) -> list[Tensor]:
         """`reconstruct(images, k)` for every k of a trajectory of these images.
@@ -205,7 +205,7 @@ class FeedbackNetwork(nn.Module):
         """
         rendered = trajectory.reconstructions
         if self.loop_from == 0:
-            return [_to_image(pixels) for pixels, *_ in rendered]
+            return [self._to_image(pixels) for pixels, *_ in rendered]
         return [self.reconstruct(images, k + 1) for k in range(len(rendered))]
 
     def _ascend(
@@ -249,7 +249,6 @@ class FeedbackNetwork(nn.Module):
         # Channels last: CPU pools are ten times as fast in it, and convolutions faster everywhere.
         return (images.to(dtype) * 2.0 - 1.0).contiguous(memory_format=torch.channels_last)
 
-
-def _to_image(pixels: Tensor) -> Tensor:
-    """From the range that the network works in, [-1, 1], to images in [0, 1]."""
-    return (pixels * 0.5 + 0.5).clamp(0.0, 1.0)
+    def _to_image(self, pixels: Tensor) -> Tensor:
+        """From the range that the network works in, [-1, 1], to images in [0, 1]."""
+        return (pixels * 0.5 + 0.5).clamp(0.0, 1.0)

@@ -1,0 +1,331 @@
+"""What few labels reach: every method at several numbers of labels, with seeds, and an ablation.
+
+    python -m zoo.training.few_labels.study --data DIR --out runs/few-labels --workers 2
+
+trains the network of `dgm-fashion-mnist` by every method on 100, 500, 1,000 and all labels of
+Fashion-MNIST, and once more without each term of the deconvolutional objective. Each of these rows
+is a run in a folder of its own. The method chooses its predictor by validation images, and the test
+images are looked at once, at the end of the row. Rows of one seed begin with the same weights and
+have the same labelled, unlabelled and validation images. In the folder `--out`:
+
+    results.json   every finished row; one that is there is not trained again
+    study.csv      the same, a line each
+    study.md       the tables: `zoo.training.few_labels.study_report`
+    curve.png      test error over labels: `zoo.training.few_labels.curve`
+
+A stopped study goes on where it was. Several processes may work in one folder, those of `--workers`
+or any that are started later: each takes the first row that is neither done nor another's, and the
+row of a process that died is taken up again.
+"""
+
+import argparse
+import multiprocessing
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import filelock
+import torch
+from torch import Tensor, nn
+
+from zoo import data
+from zoo.data import ImageDataset, as_float
+from zoo.errors import DataError, ZooError
+from zoo.metrics.robustness import accuracy
+from zoo.training.few_labels.fit import fit
+from zoo.training.few_labels.settings import FewLabelsSettings
+from zoo.training.few_labels.split import split
+from zoo.training.files import read_json, write_json
+from zoo.training.folder import RECORD
+from zoo.training.run import Run, Stateful
+from zoo.training.settings import MACHINE, SettingsError, parse
+
+__all__ = [
+    "TERMS",
+    "Material",
+    "Result",
+    "Row",
+    "configure",
+    "main",
+    "next_row",
+    "read",
+    "rows",
+    "train_row",
+    "work",
+]
+
+METHODS: tuple[str, ...] = get_args(get_type_hints(FewLabelsSettings)["method"])
+COUNTS: tuple[int | None, ...] = (100, 500, MAIN_COUNT, None)
+@dataclass(frozen=True)
+class Material:
+    """What all rows share: the images, the network, and how it is trained.
+
+    Args:
+        build: a new network, from the global generator.
+        fit: trains it; returns the predictor, chosen without the test images.
+    """
+
+    train: ImageDataset
+    test: ImageDataset
+    build: Callable[[], nn.Module]
+    fit: Callable[[nn.Module, ImageDataset, FewLabelsSettings, Run], nn.Module]
+
+
+class TimedRun(Run):
+    """A run that notes the CPU time of every step, as `step_seconds`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.step_seconds: list[float] = []
+
+    def steps(self, total: int, state: Mapping[str, Stateful], **options: Any) -> Iterator[int]:
+        """As `Run.steps`; the time of checkpoints is not that of a step."""
+        for step in super().steps(total, state, **options):
+            begun = time.process_time()
+            yield step
+            self.step_seconds.append(time.process_time() - begun)
+
+
+def configure(row: Row, changes: Mapping[str, Any]) -> FewLabelsSettings:
+    """The settings of a row.
+
+    Args:
+        changes: name of a setting -> value for all rows; `method.name` for one method's.
+
+    Raises:
+        SettingsError: one does not exist, or is the row's to say.
+    """
+    values: dict[str, Any] = {}
+    # Those of a method come last, so that they win.
+    for name, value in sorted(changes.items(), key=lambda item: "." in item[0]):
+        method, _, setting = name.rpartition(".")
+        if method not in ("", *METHODS):
+            raise SettingsError(f"{name}: no method {method!r}; there are {', '.join(METHODS)}")
+        if setting in ROW - MACHINE:
+            raise SettingsError(f"{name}: every row has its own; it cannot be set for all")
+        if method in ("", row.method):
+            values[setting] = value
+    if row.without is not None:
+        values[TERMS[row.without]] = 0.0
+    own = {"method": row.method, "labels": row.labels, "seed": row.seed}
+    return FewLabelsSettings.from_json({**values, **own})
+
+
+def train_row(
+    row: Row, config: FewLabelsSettings, folder: Path, material: Material, command: str
+) -> Result:
+    """Train a row in `folder`, or go on with what is there, and measure it.
+
+    Raises:
+        SettingsError: the folder holds a row of other settings.
+    """
+    resume = (folder / RECORD).exists()
+    if resume:
+        before = read_json(folder / RECORD)
+        _check_same(config, before["settings"], folder)
+        if before["status"] == "done":
+            return Result(**before["result"])
+    source = Path(__file__).resolve()
+    run = TimedRun(folder, config, name=row.key, source=source, command=command, resume=resume)
+    with run:
+        predictor = material.fit(material.build(), material.train, config, run).eval()
+        result = _measure(row, predictor, config, material, run)
+        run.record(result=asdict(result))
+    return result
+
+
+def _measure(
+    row: Row, predictor: nn.Module, config: FewLabelsSettings, material: Material, run: TimedRun
+) -> Result:
+    train, test = material.train, material.test
+    parts = split(train.labels, row.labels, validation=config.validation, seed=row.seed)
+
+    def score(images: Tensor, labels: Tensor) -> float:
+        return accuracy(predictor, as_float(images.to(run.device)), labels.to(run.device))
+
+    own = parts.validation
+    return Result(
+        **asdict(row),
+        labelled=len(parts.labelled),
+        test_error=1 - score(test.images, test.labels),
+        test_images=len(test),
+        validation_accuracy=score(train.images[own], train.labels[own]),
+        validation_images=len(own),
+        steps=config.steps,
+        step_seconds=statistics.median(run.step_seconds) if run.step_seconds else None,
+        seconds=round(run.seconds, 3),
+    )
+
+
+def _check_same(config: FewLabelsSettings, before: Mapping[str, Any], where: Path) -> None:
+    now = config.to_json()
+    for name in sorted((now.keys() | before.keys()) - MACHINE):
+        if now.get(name) != before.get(name):
+            raise SettingsError(
+                f"{where}: was trained with {name} = {before.get(name)}, expected {now.get(name)}; "
+                "give the settings that the study began with, or another --out"
+            )
+
+
+def _command(words: Sequence[str]) -> str:
+    return shlex.join(["python", "-m", "zoo.training.few_labels.study", *words])
+
+
+def _todo(options: argparse.Namespace) -> list[Row]:
+    """The rows that are asked for; terms that the objective has no weight for are left out."""
+    full = configure(Row(OWN, MAIN_COUNT, 0), options.changes)
+    return rows(
+        options.methods,
+        options.labels,
+        options.seeds,
+        terms=[term for term, weight in TERMS.items() if getattr(full, weight)],
+        ablation_seeds=options.ablation_seeds,
+        only=options.only,
+    )
+
+
+def _load(options: argparse.Namespace) -> Material:
+    from zoo.models.dgm import DGM
+
+    train, test = (data.load("fashion-mnist", options.data, part) for part in ("train", "test"))
+    return Material(train, test, DGM, fit)
+
+
+def _work(options: argparse.Namespace, material: Material | None = None) -> int:
+    """One process's share; returns the exit code."""
+    torch.set_num_threads(options.threads)
+    own = material or _load(options)
+
+    def train(row: Row, folder: Path) -> tuple[Result, Mapping[str, Any]]:
+        config = configure(row, {**options.changes, "threads": options.threads})
+        return train_row(row, config, folder, own, options.command), config.to_json()
+
+    return 1 if work(_todo(options), options.out, train) else 0
+
+
+def _study(options: argparse.Namespace, material: Material | None) -> int:
+    from zoo.training.few_labels.curve import write_picture
+
+    for row in _todo(options):
+        before = finished(options.out).get(row.key)
+        config = configure(row, options.changes)
+        if before is not None:
+            _check_same(config, before["settings"], options.out / row.key)
+    if options.workers == 1:
+        code = _work(options, material)
+    else:
+        # Spawned ones, which have no threads of this process to be surprised by.
+        context = multiprocessing.get_context("spawn")
+        crew = [
+            context.Process(target=_enter, args=(options, material), daemon=True)
+            for _ in range(options.workers)
+        ]
+        for each in crew:
+            each.start()
+        for each in crew:
+            each.join()
+        code = max(abs(each.exitcode or 0) for each in crew)
+    print((options.out / "study.md").read_text(encoding="utf-8"), end="")
+    write_picture(options.out)
+    return min(code, 1)
+
+
+def _enter(options: argparse.Namespace, material: Material | None) -> None:
+    raise SystemExit(_guarded(lambda: _work(options, material)))
+
+
+def _guarded(do: Callable[[], int]) -> int:
+    try:
+        return do()
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _count(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number of labels or all, found {text!r}")
+    return int(text)
+
+
+def _change(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    hint = FewLabelsSettings.types().get(name.rpartition(".")[2])
+    if not equals or hint is None:
+        raise argparse.ArgumentTypeError(f"expected SETTING=VALUE of a training, found {text!r}")
+    try:
+        return name, parse(value, hint)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(f"{name}: {error}") from None
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m zoo.training.few_labels.study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, help="folder of the data sets (default: $ZOO_DATA)")
+    add("--out", type=Path, required=True, metavar="DIR", help="of the runs and the tables")
+    add(
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=list(METHODS),
+        metavar="NAME",
+        help=f"of {', '.join(METHODS)} (default: all)",
+    )
+    add(
+        "--labels",
+        nargs="+",
+        type=_count,
+        default=list(COUNTS),
+        metavar="N",
+        help="numbers of labels (default: 100 500 1000 all)",
+    )
+    add("--seeds", type=_natural, default=5, metavar="N", help="seeds 0 ... N - 1 (default: 5)")
+    add("--ablation-seeds", type=_natural, default=3, metavar="N", help="of the ablation")
+    add("--only", choices=get_args(Part), help="a part of the study")
+    add("--workers", type=_natural, default=1, metavar="N", help="processes (default: 1)")
+    add("--threads", type=_natural, default=1, metavar="N", help="of each process (default: 1)")
+    add(
+        "--set",
+        nargs="+",
+        type=_change,
+        default=[],
+        metavar="SETTING=VALUE",
+        dest="changes",
+        help="for all methods, or METHOD.SETTING=VALUE for one",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, material: Material | None = None) -> int:
+    """Do the rows that are left, and print the tables; returns the exit code.
+
+    Args:
+        material: of another network or data set than those of `dgm-fashion-mnist`.
+    """
+    options = _parser().parse_args(argv)
+    options.changes = dict(options.changes)
+    options.command = _command(sys.argv[1:] if argv is None else list(argv))
+    return _guarded(lambda: _study(options, material))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
