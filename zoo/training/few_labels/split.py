@@ -1,8 +1,8 @@
 """Which images have labels, which have none, and which choose the model.
 
-One balanced order of all images is drawn from the seed; the validation images are its beginning and
-the labelled ones come next. So the validation images are the same whatever the number of labels,
-and the images of a smaller number of labels are among those of a larger one.
+The validation images are drawn first, whatever the number of labels. Then one balanced order of the
+others is drawn, and the labelled images are its beginning: those of a smaller number of labels are
+among those of a larger one.
 """
 
 from typing import NamedTuple
@@ -52,34 +52,35 @@ def split(
         SettingsError: if there are not so many images.
     """
     _check(labels, classes)
-    order = balanced_order(labels, seed)
-    left = len(order) - validation
+    n = len(labels)
+    left = n - validation
     if validation < 0 or left < 1:
         raise SettingsError(
-            f"validation: expected 0 ... {len(order) - 1} of {len(order)} images held out, "
-            f"found {validation}"
+            f"validation: expected 0 ... {n - 1} of {n} images held out, found {validation}"
         )
     count = left if count is None else count
     if not 1 <= count <= left:
         raise SettingsError(
-            f"labels: expected 1 ... {left}, which is {len(order)} images less {validation} for "
+            f"labels: expected 1 ... {left}, which is {n} images less {validation} for "
             f"validation, found {count}; ask for fewer, or for none, which means all"
         )
-    rest = order[validation:]
+    order = balanced_order(labels, generator(seed, "validation"))
     # In ascending order, or the place of an image would tell its class.
-    return Split(rest[:count], rest.sort().values, order[:validation])
+    rest = order[validation:].sort().values
+    labelled = rest[balanced_order(labels[rest], generator(seed, "labelled"))]
+    return Split(labelled[:count], rest, order[:validation])
 
 
-def balanced_order(labels: Tensor, seed: int) -> Tensor:
+def balanced_order(labels: Tensor, stream: torch.Generator) -> Tensor:
     """All images in rounds of one random image of each class, the classes of a round shuffled.
 
     Args:
         labels: int64, (N,).
+        stream: on the CPU.
 
     Returns:
         A permutation of 0 ... N - 1. Classes that have no images left are missing in later rounds.
     """
-    stream = generator(seed, "labels")
     shuffled = torch.randperm(len(labels), generator=stream)
     # Sorted by class and, stably, in the shuffled order within: the rank is the round.
     by_class = shuffled[labels[shuffled].argsort(stable=True)]
