@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from zoo.demo.curves import LIGHT, Theme, add_legend, to_png
 from zoo.demo.series.picture import style
 from zoo.errors import DataError, ZooError
-from zoo.training.few_labels.study import Result, read
 from zoo.training.few_labels.study_report import NAMES
+from zoo.training.few_labels.study_rows import Result, read
 from zoo.training.files import write_atomically
 
 if TYPE_CHECKING:

@@ -21,47 +21,53 @@ row of a process that died is taken up again.
 import argparse
 import multiprocessing
 import shlex
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from types import FrameType
+from typing import Any, get_args, get_type_hints
 
-import filelock
-import torch
 from torch import Tensor, nn
 
 from zoo import data
 from zoo.data import ImageDataset, as_float
-from zoo.errors import DataError, ZooError
+from zoo.errors import ZooError
 from zoo.metrics.robustness import accuracy
+from zoo.training.few_labels.curve import write_picture
 from zoo.training.few_labels.fit import fit
 from zoo.training.few_labels.settings import FewLabelsSettings
 from zoo.training.few_labels.split import split
-from zoo.training.files import read_json, write_json
+from zoo.training.few_labels.study_report import write_tables
+from zoo.training.few_labels.study_rows import (
+    BUDGET,
+    MAIN_COUNT,
+    OWN,
+    ROW,
+    TERMS,
+    Part,
+    Result,
+    Row,
+    finished,
+    rows,
+    work,
+    writing,
+)
+from zoo.training.files import read_json
 from zoo.training.folder import RECORD
 from zoo.training.run import Run, Stateful
 from zoo.training.settings import MACHINE, SettingsError, parse
 
-__all__ = [
-    "TERMS",
-    "Material",
-    "Result",
-    "Row",
-    "configure",
-    "main",
-    "next_row",
-    "read",
-    "rows",
-    "train_row",
-    "work",
-]
+__all__ = ["Material", "configure", "main", "train_row"]
 
 METHODS: tuple[str, ...] = get_args(get_type_hints(FewLabelsSettings)["method"])
 COUNTS: tuple[int | None, ...] = (100, 500, MAIN_COUNT, None)
+
+
 @dataclass(frozen=True)
 class Material:
     """What all rows share: the images, the network, and how it is trained.
@@ -99,7 +105,7 @@ def configure(row: Row, changes: Mapping[str, Any]) -> FewLabelsSettings:
         changes: name of a setting -> value for all rows; `method.name` for one method's.
 
     Raises:
-        SettingsError: one does not exist, or is the row's to say.
+        SettingsError: one does not exist, or is the row's to say, or is to be the same for all.
     """
     values: dict[str, Any] = {}
     # Those of a method come last, so that they win.
@@ -109,6 +115,8 @@ def configure(row: Row, changes: Mapping[str, Any]) -> FewLabelsSettings:
             raise SettingsError(f"{name}: no method {method!r}; there are {', '.join(METHODS)}")
         if setting in ROW - MACHINE:
             raise SettingsError(f"{name}: every row has its own; it cannot be set for all")
+        if method and setting in BUDGET:
+            raise SettingsError(f"{name}: all methods have the same; set {setting}")
         if method in ("", row.method):
             values[setting] = value
     if row.without is not None:
@@ -153,7 +161,7 @@ def _measure(
     return Result(
         **asdict(row),
         labelled=len(parts.labelled),
-        test_error=1 - score(test.images, test.labels),
+        test_error=round(1 - score(test.images, test.labels), 6),
         test_images=len(test),
         validation_accuracy=score(train.images[own], train.labels[own]),
         validation_images=len(own),
@@ -197,43 +205,63 @@ def _load(options: argparse.Namespace) -> Material:
     return Material(train, test, DGM, fit)
 
 
-def _work(options: argparse.Namespace, material: Material | None = None) -> int:
+def _work(options: argparse.Namespace, material: Material | None) -> int:
     """One process's share; returns the exit code."""
-    torch.set_num_threads(options.threads)
     own = material or _load(options)
+    changes = {**options.changes, "threads": options.threads}
 
     def train(row: Row, folder: Path) -> tuple[Result, Mapping[str, Any]]:
-        config = configure(row, {**options.changes, "threads": options.threads})
+        config = configure(row, changes)
         return train_row(row, config, folder, own, options.command), config.to_json()
 
-    return 1 if work(_todo(options), options.out, train) else 0
+    return 1 if work(_todo(options), options.out, train, write_tables) else 0
 
 
 def _study(options: argparse.Namespace, material: Material | None) -> int:
-    from zoo.training.few_labels.curve import write_picture
+    todo = _todo(options)
+    before = finished(options.out)
+    for row in todo:
+        if row.key in before:
+            config = configure(row, options.changes)
+            _check_same(config, before[row.key]["settings"], options.out / row.key)
+    code = _work(options, material) if options.workers == 1 else _crew(options, material)
+    if finished(options.out):
+        with writing(options.out):
+            print(write_tables(options.out), end="")
+            write_picture(options.out)
+    if left := sum(row.key not in finished(options.out) for row in todo):
+        print(f"{left} of {len(todo)} rows failed, or are other processes'", file=sys.stderr)
+    return code
 
-    for row in _todo(options):
-        before = finished(options.out).get(row.key)
-        config = configure(row, options.changes)
-        if before is not None:
-            _check_same(config, before["settings"], options.out / row.key)
-    if options.workers == 1:
-        code = _work(options, material)
-    else:
-        # Spawned ones, which have no threads of this process to be surprised by.
-        context = multiprocessing.get_context("spawn")
-        crew = [
-            context.Process(target=_enter, args=(options, material), daemon=True)
-            for _ in range(options.workers)
-        ]
+
+def _crew(options: argparse.Namespace, material: Material | None) -> int:
+    """The work of several processes; returns the exit code."""
+    # Spawned ones, which have no threads of this process to be surprised by.
+    context = multiprocessing.get_context("spawn")
+    crew = [
+        context.Process(target=_enter, args=(options, material), daemon=True)
+        for _ in range(options.workers)
+    ]
+    with _terminable():
         for each in crew:
             each.start()
         for each in crew:
             each.join()
-        code = max(abs(each.exitcode or 0) for each in crew)
-    print((options.out / "study.md").read_text(encoding="utf-8"), end="")
-    write_picture(options.out)
-    return min(code, 1)
+    return 1 if any(each.exitcode for each in crew) else 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end this process by an exception, so that its daemons end with it."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _enter(options: argparse.Namespace, material: Material | None) -> None:

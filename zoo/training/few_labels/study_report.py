@@ -18,7 +18,7 @@ from statistics import fmean, median, stdev
 from typing import TypeVar
 
 from zoo.errors import ZooError
-from zoo.training.few_labels.study import MAIN_COUNT, METHODS, OWN, TERMS, Result, read
+from zoo.training.few_labels.study_rows import MAIN_COUNT, OWN, TERMS, Result, read
 from zoo.training.files import write_atomically
 
 __all__ = ["NAMES", "Summary", "gains", "main", "report", "to_csv", "write_tables"]
@@ -235,7 +235,7 @@ def _ablation(results: Sequence[Result]) -> str:
 
 def _cost(table: Sequence[Result]) -> str:
     found = {}
-    for name in METHODS:
+    for name in NAMES:
         timed = [each.step_seconds for each in table if each.method == name]
         if known := [each for each in timed if each is not None]:
             found[name] = (median(known), len(known))

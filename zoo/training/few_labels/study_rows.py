@@ -1,4 +1,4 @@
-"""The rows of a study of label efficiency: their order, who does which, and what they have shown."""
+"""The rows of a study of label efficiency: their order, who does which, what they have shown."""
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,22 @@ from zoo.errors import DataError, ZooError
 from zoo.training.files import read_json, write_json
 from zoo.training.settings import MACHINE
 
-__all__ = ["MAIN_COUNT", "OWN", "ROW", "TERMS", "Part", "Result", "Row", "finished", "next_row", "read", "rows", "work"]
+__all__ = [
+    "BUDGET",
+    "MAIN_COUNT",
+    "OWN",
+    "ROW",
+    "TERMS",
+    "Part",
+    "Result",
+    "Row",
+    "finished",
+    "next_row",
+    "read",
+    "rows",
+    "work",
+    "writing",
+]
 
 RESULTS = "results.json"
 OWN = "deconvolutional"
@@ -30,6 +45,8 @@ MAIN_COUNT = 1000
 """Labels of the rows that come first, and of the ablation."""
 ROW = MACHINE | {"seed", "method", "labels", "tag"}
 """Settings that the row, or the machine, has a say in."""
+BUDGET = frozenset({"steps", "labelled_batch", "unlabelled_batch", "validation"})
+"""Settings that all methods must share where they are compared."""
 
 Part = Literal["table", "ablation"]
 
@@ -100,7 +117,7 @@ def rows(
     """The rows in the order in which they are done: what the headline needs comes first.
 
     The ablation is with 1,000 labels; the full objective that it compares with is part of it, and
-    is the same row as that of the table.
+    is the same row as that of the table. Without the deconvolutional method there is none.
     """
     order = [count for count in labels if count == MAIN_COUNT]
     rest = [count for count in labels if count != MAIN_COUNT]
@@ -115,7 +132,7 @@ def rows(
     ]
     if only == "ablation":
         return ablation
-    if only is None:
+    if only is None and OWN in methods:
         blocks.insert(len(order), ablation)
     return list(dict.fromkeys(row for block in blocks for row in block))
 
@@ -153,13 +170,17 @@ def next_row(todo: Iterable[Row], out: Path, aside: Collection[Row] = ()) -> Ite
 
 
 def work(
-    todo: Sequence[Row], out: Path, train: Callable[[Row, Path], tuple[Result, Mapping[str, Any]]]
+    todo: Sequence[Row],
+    out: Path,
+    train: Callable[[Row, Path], tuple[Result, Mapping[str, Any]]],
+    show: Callable[[Path], object],
 ) -> list[Row]:
     """Do rows until every one is done or another process's; returns those that failed.
 
     Args:
         out: folder of the study.
         train: function of a row and its folder to the result and the settings.
+        show: called with `out` after every row, by one process at a time.
     """
     failed: list[Row] = []
     while True:
@@ -173,22 +194,32 @@ def work(
                 print(f"error: {row.key}: {error}", file=sys.stderr, flush=True)
                 failed.append(row)
                 continue
-            _keep(out, row, result, settings)
+            _keep(out, row, result, settings, show)
             print(_line(row, result), flush=True)
 
 
 def finished(out: Path) -> dict[str, Any]:
+    """Key of a row -> its result and settings, of all that are done in the folder of a study."""
     path = out / RESULTS
     return read_json(path) if path.exists() else {}
 
 
-def _keep(out: Path, row: Row, result: Result, settings: Mapping[str, Any]) -> None:
-    from zoo.training.few_labels.study_report import write_tables
+def writing(out: Path) -> filelock.BaseFileLock:
+    """What one process holds at a time, while it writes results or tables."""
+    return filelock.FileLock(out / "locks" / "results")
 
-    with filelock.FileLock(out / "locks" / "results"):
+
+def _keep(
+    out: Path,
+    row: Row,
+    result: Result,
+    settings: Mapping[str, Any],
+    show: Callable[[Path], object],
+) -> None:
+    with writing(out):
         kept = finished(out)
         write_json(out / RESULTS, {**kept, row.key: {**asdict(result), "settings": settings}})
-        write_tables(out)
+        show(out)
 
 
 def _line(row: Row, result: Result) -> str:
@@ -200,23 +231,33 @@ def read(out: Path) -> list[Result]:
     """The finished rows of a study.
 
     Raises:
-        DataError: there is none, or rows of one method differ in a setting, so that their mean
-            would be of unlike runs.
+        DataError: there is none, or rows of one method differ in a setting, or methods in their
+            budget, so that means or differences would be of unlike runs.
         FileError: the results cannot be read.
     """
     kept = finished(out)
     if not kept:
-        raise DataError(f"{out / RESULTS}: no row is done yet; run {_command(['--out', str(out)])}")
-    found = {name: {**row} for name, row in kept.items()}
-    first: dict[tuple[str, str | None], tuple[str, dict[str, Any]]] = {}
-    for name, row in found.items():
-        own = {key: value for key, value in row.pop("settings").items() if key not in ROW}
-        other, before = first.setdefault((row["method"], row["without"]), (name, own))
-        if different := sorted(key for key in own if own[key] != before.get(key)):
-            raise DataError(
-                f"{out / RESULTS}: {different[0]} is {before.get(different[0])} in {other} "
-                f"and {own[different[0]]} in {name}: their mean would be of unlike runs"
-            )
-    return [Result(**row) for row in found.values()]
-
-
+        raise DataError(
+            f"{out / RESULTS}: expected finished rows, found none; "
+            "python -m zoo.training.few_labels.study trains them"
+        )
+    settings = {key: row["settings"] for key, row in kept.items()}
+    results = {
+        key: Result(**{name: value for name, value in row.items() if name != "settings"})
+        for key, row in kept.items()
+    }
+    first: dict[tuple[int | None, str], str] = {}
+    for key, result in results.items():
+        # The method's own settings, less the one that the ablation changes; and those of all.
+        own = settings[key].keys() - ROW - {TERMS.get(result.without or "")}
+        for group, names in ((result.method, own), ("", BUDGET)):
+            other = first.setdefault((result.labels, group), key)
+            less = TERMS.get(results[other].without or "")
+            for name in sorted(names - {less}):
+                values = [settings[each].get(name) for each in (other, key)]
+                if values[0] != values[1]:
+                    raise DataError(
+                        f"{out / RESULTS}: {name} is {values[0]} in {other} and {values[1]} in "
+                        f"{key}: they cannot be compared; keep such runs in folders of their own"
+                    )
+    return list(results.values())
