@@ -34,6 +34,7 @@ from zoo.metrics.classification import Measure
 from zoo.metrics.frechet import Statistics, frechet_distance
 from zoo.metrics.generation import STANDARD, FeatureNetwork, embed, load_network
 from zoo.metrics.threat import slices
+from zoo.models.dgm import DGM
 from zoo.models.feedback import FeedbackNetwork
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 GREY = "cnn-robust.corrupted"
-"""The feature network for 28 × 28 grey images."""
+"""The feature network for grey images of 28 x 28."""
 ROUNDING = 0.01
 """Share of a value by which another machine may differ: rounding can turn switches."""
 BATCH = 250
@@ -145,10 +146,11 @@ def _device(model: object) -> torch.device:
 
 
 def _renderer(model: nn.Module) -> Renderer:
-    infers = callable(getattr(model, "infer", None)) or getattr(model, "iterations", 0) > 0
-    if not infers or not callable(getattr(model, "reconstruct", None)):
+    # A DGM needs no iterations for it; a plain twin of CNN-F has none.
+    renders = isinstance(model, DGM) or getattr(model, "iterations", 1) > 0
+    if not renders or not callable(getattr(model, "reconstruct", None)):
         raise UnknownNameError(
-            f"a {type(model).__name__} without latents or feedback renders nothing: "
+            f"a {type(model).__name__} that is no renderer and has no feedback renders nothing: "
             "of these metrics it has only frechet-renderings-<network>-of-real"
         )
     return cast(Renderer, model)
