@@ -1,5 +1,7 @@
 """Splits into labelled, unlabelled and held-out images."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -38,7 +40,7 @@ def test_the_parts_are_disjoint_and_nothing_is_left_out() -> None:
 
 def test_fewer_labels_are_among_more_and_the_held_out_images_stay() -> None:
     every = [split(LABELS, count, validation=20, seed=4) for count in (1, 10, 57, 180, None)]
-    for fewer, more in zip(every, every[1:], strict=False):
+    for fewer, more in pairwise(every):
         assert torch.equal(fewer.labelled, more.labelled[: len(fewer.labelled)])
         assert torch.equal(fewer.validation, more.validation)
     # None is all there are.
