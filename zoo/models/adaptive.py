@@ -145,7 +145,8 @@ class _MaxUnpool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, kernel: int) -> Tensor:
         ctx.save_for_backward(index)
-        return F.max_unpool2d(x, index, [kernel, kernel]).to(x.dtype)  # autocast widens it
+        with torch.autocast(x.device.type, enabled=False):  # it would widen to float32
+            return F.max_unpool2d(x, index, [kernel, kernel])
 
     @staticmethod
     @once_differentiable

@@ -106,7 +106,7 @@ class DGM(RenderingNetwork):
         Raises:
             ValueError: as of `forward`.
         """
-        x = self._normalise(images)
+        x = -self._normalise(images)
         for unit in self.rendering_units():
             assert isinstance(unit, ConvUnit | AverageUnit)
             x = unit.lower(x)

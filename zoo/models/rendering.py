@@ -52,6 +52,9 @@ class RenderingNetwork(FeedbackNetwork):
         image_shape: (C, H, W) of the images.
         loop_from, iterations, damping, prediction: as of `FeedbackNetwork`.
 
+    Attributes:
+        num_classes: number of logits.
+
     Raises:
         ValueError: if an argument is out of its range, or the units do not fit each other.
     """
@@ -162,6 +165,28 @@ class RenderingNetwork(FeedbackNetwork):
         units = reversed(self.rendering_units())
         scores = [u.log_prior(r.switched) for u, r in zip(units, rendered, strict=True)]
         return torch.stack([score.expand(len(rendered[0].below)) for score in scores]).sum(0)
+
+    def prior_peak(self) -> Tensor:
+        """Score of every class, (classes,), with the latents that the biases choose.
+
+        That path is the inference of an empty image, one that is 0 after normalisation: there is
+        nothing to agree with but the prior. In the unnormalised model, where the rendered maps are
+        not negative, no path of a class scores more, so that the distance from this peak is
+        -log p(z | y) up to what all paths of the class share. Batch norm uses running statistics.
+        """
+        training = self.training
+        self.eval()
+        parameter = next(self.parameters())
+        x, states = parameter.new_zeros(1, *self.image_shape), []
+        for unit in self.rendering_units():
+            x, state, _ = unit.ascend(x, None, self.damping)
+            states.append(state)
+        units = zip(self.rendering_units(), states, strict=True)
+        copies = [unit.repeated(state, self.num_classes) for unit, state in units]
+        classes = torch.eye(self.num_classes, dtype=parameter.dtype, device=parameter.device)
+        peak = self.path_score(self.descend(classes, copies))
+        self.train(training)
+        return peak
 
     def one_hot(self, labels: Tensor) -> Tensor:
         """Labels (B,) as classes (B, classes) of the network's dtype.

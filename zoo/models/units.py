@@ -27,11 +27,11 @@ from zoo.models.adaptive import (
     ada_pool_feedback,
     ada_relu,
     ada_relu_feedback,
-    conv_feedback,
     rms_norm,
 )
 from zoo.models.batch_norm import BatchNorm, Moments
 from zoo.models.feedback import FeedbackUnit, Step
+from zoo.models.wide_convolution import convolution, transposed_convolution
 
 __all__ = [
     "AverageUnit",
@@ -98,6 +98,17 @@ class RenderingUnit(FeedbackUnit):
     @abstractmethod
     def state(self, latents: Latents | None) -> Any:
         """The state that holds these latent variables."""
+
+    def repeated(self, state: Any, count: int) -> Any:
+        """The state of one image as that of `count` equal images."""
+        latents = self.latents(state)
+        if latents is None:
+            return self.state(None)
+        switches, positions = latents
+        switches = switches.expand(count, *switches.shape[1:])
+        if positions is not None:
+            positions = positions.expand(count, *positions.shape[1:])
+        return self.state(Latents(switches, positions))
 
     def log_prior(self, switched: Tensor | None) -> Tensor:
         """⟨b, s ∘ h⟩ of every image, (B,): this layer's share of the log-prior of its latents."""
@@ -188,7 +199,7 @@ class ConvUnit(RenderingUnit):
         if self.norm_up is not None and self.training:
             y, moments = self.norm_up.with_moments(y, self.bias)
         else:
-            y = self._normed(y, self.norm_up)
+            y = self._normed(y, self.norm_up, self.bias)
         features, relu = ada_relu(y, relu, damping, self.leak)
         if self.pool is None:
             return Step(self._dropped(features), ConvState(relu, None, moments))
@@ -212,15 +223,15 @@ class ConvUnit(RenderingUnit):
         return Rendered(self._transposed(switched), switched, moments)
 
     def plain(self, f: Tensor) -> Tensor:
-        y = self._normed(self._conv(f), self.norm_up)
-        out = F.leaky_relu(y, self.leak) if self.leak else F.relu(y)
-        return self._dropped(out if self.pool is None else F.max_pool2d(out, self.pool))
+        return self._rectify(self._normed(self._conv(f), self.norm_up, self.bias))
 
     def lower(self, f: Tensor) -> Tensor:
-        """`plain` with the worst latents instead of the best: minima, and switches on below 0."""
-        y = -self._normed(self._conv(f), self.norm_lower or self.norm_up)
-        out = F.leaky_relu(y, self.leak) if self.leak else F.relu(y)
-        return self._dropped(-(out if self.pool is None else F.max_pool2d(out, self.pool)))
+        """As `plain`, of -f with biases -b.
+
+        The worst latents of f are the best ones of its negative: minima become maxima. A path of
+        units starts from the negative of the image, and its last unit turns the sign again.
+        """
+        return self._rectify(self._normed(self._conv(f), self.norm_lower, -self.bias))
 
     def latents(self, state: ConvState) -> Latents:
         on = state.relu.drive > 0
@@ -235,29 +246,33 @@ class ConvUnit(RenderingUnit):
         return ConvState(ReLUState(drive), pool)
 
     def _conv(self, f: Tensor) -> Tensor:
-        y = F.conv2d(f, self.weight, padding=self.padding)
+        y = convolution(f, self.weight, self.padding)
         # A single input channel leaves the layout of the output open.
         return y.contiguous(memory_format=torch.channels_last)
 
-    def _normed(self, y: Tensor, norm: BatchNorm | None) -> Tensor:
+    def _transposed(self, g: Tensor) -> Tensor:
+        below = transposed_convolution(g, self.weight, self.padding)
+        if self.norm_below is None or self.shift_below is None:
+            return below
+        normed: Tensor = self.norm_below(below, self.shift_below)
+        return normed
+
+    def _rectify(self, y: Tensor) -> Tensor:
+        out = F.leaky_relu(y, self.leak) if self.leak else F.relu(y)
+        return self._dropped(out if self.pool is None else F.max_pool2d(out, self.pool))
+
+    def _normed(self, y: Tensor, norm: BatchNorm | None, bias: Tensor) -> Tensor:
         if self.normalisation == "rms":
-            return rms_norm(y, self.bias)
+            return rms_norm(y, bias)
         if norm is None:
-            return y + self.bias.to(y.dtype)[:, None, None]
-        normed: Tensor = norm(y, self.bias)
+            return y + bias.to(y.dtype)[:, None, None]
+        normed: Tensor = norm(y, bias)
         return normed
 
     def _normed_down(self, g: Tensor) -> tuple[Tensor, Moments | None]:
         if self.norm_down is not None and self.shift_down is not None:
             return self.norm_down.with_moments(g, self.shift_down)
         return (rms_norm(g) if self.normalisation == "rms" else g), None
-
-    def _transposed(self, g: Tensor) -> Tensor:
-        below = conv_feedback(g, self.weight, padding=self.padding)
-        if self.norm_below is None or self.shift_below is None:
-            return below
-        normed: Tensor = self.norm_below(below, self.shift_below)
-        return normed
 
     def _dropped(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
@@ -355,8 +370,8 @@ class AverageUnit(RenderingUnit):
         return F.linear(f.mean((2, 3)), self.weight, self.bias)
 
     def lower(self, f: Tensor) -> Tensor:
-        """As `plain`: the classifier has no latents."""
-        return self.plain(f)
+        """As `ConvUnit.lower`, with the sign turned again: the classifier has no latents."""
+        return F.linear(-f.mean((2, 3)), self.weight, self.bias)
 
     def latents(self, state: None) -> None:
         return None

@@ -15,6 +15,7 @@ POSITIVE = (
     "validation",
     "learning_rate",
     "evaluate_every",
+    "path_every",
 )
 NOT_NEGATIVE = (
     "warmup",
@@ -70,6 +71,7 @@ class FewLabelsSettings(Settings):
     entropy_weight: float = option(0.5, "of the entropy of the predictions")
     moment_weight: float = option(0.5, "of the distance between moments, bottom-up and top-down")
     path_weight: float = option(1.0, "of the rendering path's negative log prior")
+    path_every: int = option(4, "steps between two looks at it; it then counts as often")
     min_weight: float = option(0.5, "of the cross-entropy of the worst latents, from 0 to 1")
 
     def __post_init__(self) -> None:

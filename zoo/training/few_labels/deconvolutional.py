@@ -1,0 +1,105 @@
+"""The deconvolutional model's own objective: what it says of images, it must be able to render.
+
+    L = (1 - α) CE(max path) + α CE(min path)                              labelled images
+        + w_RC reconstruction + w_KL entropy + w_NN moments + w_PN path    all images
+
+Labelled images are rendered from their label, unlabelled ones from the predicted class, both with
+the latents that were inferred. The terms are those of `zoo.training.few_labels.terms`; a term of
+weight 0 is not computed.
+
+Source: arXiv 1811.02657 and the code released with it.
+"""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.batch_norm import Moments
+from zoo.models.dgm import DGM
+from zoo.models.units import ConvState, Rendered
+from zoo.training.few_labels import terms
+from zoo.training.few_labels.methods import Batch
+from zoo.training.few_labels.settings import FewLabelsSettings
+from zoo.training.run import Stateful
+
+__all__ = ["Deconvolutional"]
+
+
+class Deconvolutional:
+    """Cross-entropy of labelled images, rendering of all.
+
+    Raises:
+        TypeError: if the model does not render.
+    """
+
+    def __init__(self, config: FewLabelsSettings, model: nn.Module) -> None:
+        if not isinstance(model, DGM):
+            raise TypeError(f"method 'deconvolutional': expected a DGM, found {type(model)}")
+        self._config = config
+
+    def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        config, dgm = self._config, cast(DGM, model)
+        logits, states = dgm.explain(batch.images)
+        count = len(batch.labels)
+        lower = dgm.lower(batch.labelled) if config.min_weight else None
+        parts = {
+            "cross_entropy": terms.max_min_cross_entropy(
+                logits[:count], lower, batch.labels, config.min_weight
+            )
+        }
+        weights = {"cross_entropy": 1.0}
+        if config.entropy_weight:
+            weights["entropy"] = config.entropy_weight
+            parts["entropy"] = terms.entropy(logits)
+        if config.reconstruction_weight or config.moment_weight or config.path_weight:
+            labels = torch.cat([batch.labels, logits[count:].argmax(1)])
+            rendered = dgm.descend(dgm.one_hot(labels), states)
+            for name, weight, part in self._rendering(dgm, batch, states, rendered, labels, step):
+                weights[name], parts[name] = weight, part
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        return loss, {name: part.detach() for name, part in parts.items()}
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        pass
+
+    def state(self) -> dict[str, Stateful]:
+        return {}
+
+    def predictor(self, model: nn.Module) -> nn.Module:
+        return model
+
+    def _rendering(
+        self,
+        dgm: DGM,
+        batch: Batch,
+        states: list[ConvState | None],
+        rendered: list[Rendered],
+        labels: Tensor,
+        step: int,
+    ) -> list[tuple[str, float, Tensor]]:
+        """Name, weight and value of the terms that need the rendering."""
+        config, found = self._config, []
+        if config.reconstruction_weight:
+            images = dgm.normalised(batch.images)
+            value = terms.reconstruction(images, rendered[-1].below)
+            found.append(("reconstruction", config.reconstruction_weight, value))
+        if config.moment_weight:
+            pairs = [
+                (each.moments, fixed(state.moments))
+                for each, state in zip(rendered, reversed(states), strict=True)
+                if each.moments is not None and state is not None and state.moments is not None
+            ]
+            found.append(("moments", config.moment_weight, terms.moment_matching(pairs)))
+        if config.path_weight and step % config.path_every == 0:
+            scores, peaks = dgm.path_score(rendered), dgm.prior_peak()
+            size = math.prod(dgm.image_shape)
+            value = terms.path_normalisation(scores, peaks, labels, size)
+            found.append(("path", config.path_weight * config.path_every, value))
+        return found
+
+
+def fixed(moments: Moments) -> Moments:
+    """Moments that no gradient reaches: renderings follow images, not the other way round."""
+    return Moments(moments.mean.detach(), moments.variance.detach())
