@@ -1,0 +1,1 @@
+"""The demo's section on the deconvolutional generative model: a classifier that renders."""
