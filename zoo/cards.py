@@ -1,6 +1,6 @@
 """What is written about the models, generated from their cards.
 
-    python -m zoo.cards            write the README of every card and the README's table of models
+    python -m zoo.cards            write the README of every card and the README's tables of models
     python -m zoo.cards --check    only say which of them differ
 
 A README is front matter for the Hub, generated blocks, and prose by hand around the blocks:
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import registry
+from zoo._classifier_table import MARKDOWN
 from zoo._format import arguments, duration, metric_value, parameters, size, summary_row
 from zoo.errors import CardError, ZooError
 from zoo.registry import Card, Weights
@@ -265,7 +266,12 @@ def _generated(folder: Path) -> dict[Path, str]:
     # An installed package has the cards but not the project's README.
     if project.exists():
         body = project.read_text(encoding="utf-8")
-        texts[project] = _fill(body, "models", models_table(cards.values()), project)
+        body = _fill(body, "models", models_table(cards.values()), project)
+        classifiers = folder / MARKDOWN
+        if classifiers.exists():
+            table = classifiers.read_text(encoding="utf-8").rstrip("\n")
+            body = _fill(body, "classifiers", table, project)
+        texts[project] = body
     return texts
 
 

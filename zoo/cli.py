@@ -101,12 +101,16 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from zoo import _classifier_table
     from zoo.verify import verify
 
-    def say(line: str) -> None:
-        print(f"{line} ...", file=sys.stderr)
-
-    report = verify(arguments.name, metrics=arguments.metrics, data=arguments.data, progress=say)
+    if wrong := _classifier_table.misuse(arguments):
+        arguments.refuse(wrong)
+    if arguments.task is not None:
+        table = _classifier_table.run(**_classifier_table.options(arguments), progress=_say)
+        _print_json(table.as_dict()) if arguments.json else _classifier_table.show(table)
+        return 0 if table.ok else FAILED
+    report = verify(arguments.name, metrics=arguments.metrics, data=arguments.data, progress=_say)
     if arguments.json:
         _print_json(report.as_dict())
     else:
@@ -114,6 +118,10 @@ def _verify(arguments: argparse.Namespace) -> int:
 
         show_report(report)
     return 0 if report.ok else FAILED
+
+
+def _say(line: str) -> None:
+    print(f"{line} ...", file=sys.stderr)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
@@ -233,15 +241,20 @@ def _add_fetch(commands: Commands) -> None:
 
 
 def _add_verify(commands: Commands) -> None:
+    from zoo._classifier_table import add_options
+
     parser = _command(
         commands,
         _verify,
         "check the files, outputs and metrics of a model against its card",
         "zoo verify cnnf-robust",
         "zoo verify cnnf-robust --metrics --data ~/data",
+        "zoo verify --metrics --task image-classification",
     )
-    _name_argument(parser)
+    _name_argument(parser, optional=True)
     parser.add_argument("--metrics", action="store_true", help="measure the metrics again")
+    add_options(parser)
+    parser.set_defaults(refuse=parser.error)
     _data_option(parser)
     _json_option(parser)
 
@@ -367,10 +380,9 @@ def _texts(text: str, examples: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _name_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", help="name or name.tag, hf-hub:org/name@<revision>[#tag], local-dir:/path[#tag]"
-    )
+def _name_argument(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    text = "name or name.tag, hf-hub:org/name@<revision>[#tag], local-dir:/path[#tag]"
+    parser.add_argument("name", nargs="?" if optional else None, help=text)
 
 
 def _data_option(parser: argparse.ArgumentParser) -> None:
