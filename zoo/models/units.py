@@ -234,8 +234,8 @@ class ConvUnit(RenderingUnit):
         return self._rectify(self._normed(self._conv(f), self.norm_lower, -self.bias))
 
     def latents(self, state: ConvState) -> Latents:
-        on = state.relu.drive > 0
-        switches = torch.where(on, 1.0, self.leak).to(self.weight.dtype)
+        on, off = (self.weight.new_tensor(value) for value in (1.0, self.leak))
+        switches = torch.where(state.relu.drive > 0, on, off)
         return Latents(switches, None if state.pool is None else state.pool.position)
 
     def state(self, latents: Latents | None) -> ConvState:
