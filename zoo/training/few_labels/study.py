@@ -333,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_natural, default=1, metavar="N", help="of each process (default: 1)")
     add(
         "--set",
+        action="extend",
         nargs="+",
         type=_change,
         default=[],

@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import TypeVar
 
+from scipy.special import stdtr
+
 from zoo.errors import ZooError
 from zoo.training.few_labels.study_rows import MAIN_COUNT, OWN, TERMS, Result, read
 from zoo.training.files import write_atomically
@@ -161,9 +163,7 @@ def chance(n: int) -> float:
 
     That of Student's t with n - 1 degrees of freedom.
     """
-    from scipy import stats
-
-    return float(2 * stats.t.sf(BOLD, n - 1))
+    return float(2 * stdtr(n - 1, -BOLD))
 
 
 def _grouped(results: Iterable[Result], key: Callable[[Result], K]) -> dict[K, list[Result]]:
