@@ -137,9 +137,9 @@ def test_the_loss_of_a_mean_teacher_compares_two_views_of_all_images() -> None:
     given = batch(again=lambda: views)
     method = MeanTeacher(config, model)
     with torch.no_grad():
-        method.teacher.module[1].weight.mul_(0.5)
+        method.teacher[1].weight.mul_(0.5)
     p = softmax(logits(model, given.images))
-    q = softmax(logits(method.teacher.module, views))
+    q = softmax(logits(method.teacher, views))
     supervised = cross_entropy(logits(model, given.labelled), given.labels.numpy())
     for step, ramp in ((0, math.exp(-5)), (20, math.exp(-1.25)), (40, 1.0)):
         loss, terms = method.loss(model, given, step)
@@ -147,8 +147,8 @@ def test_the_loss_of_a_mean_teacher_compares_two_views_of_all_images() -> None:
         expected = supervised + 30 * ramp * ((p - q) ** 2).mean()
         assert loss.item() == pytest.approx(expected, rel=1e-5)
     loss.backward()
-    assert all(each.grad is None for each in method.teacher.module.parameters())
-    assert method.predictor(model) is method.teacher.module
+    assert all(each.grad is None for each in method.teacher.parameters())
+    assert method.predictor(model) is method.teacher
     assert list(method.state()) == ["teacher"]
 
 
@@ -173,7 +173,25 @@ def test_the_teacher_is_a_moving_average_with_two_decays() -> None:
         method.after_step(model, step)
         decay = min(0.6 if step < 5 else 0.8, 1 - 1 / (step + 1))
         average = value if step == 0 else decay * average + (1 - decay) * value
-        assert method.teacher.module.weight.item() == pytest.approx(average, rel=1e-12)
+        assert method.teacher.weight.item() == pytest.approx(average, rel=1e-12)
+
+
+def test_the_teacher_has_running_statistics_of_its_own() -> None:
+    """Of its own view of the images, once a step; the student's leave them alone."""
+    views = torch.rand(8, 3, 2, 2, generator=seeded(5))
+    given = batch(again=lambda: views)
+    model = nn.Sequential(nn.BatchNorm2d(3), linear())
+    method = MeanTeacher(SETTINGS, model)
+    norm = method.teacher[0]
+    for step in (0, 1):
+        method.loss(model, given, step)
+        method.after_step(model, step)
+        # From 0, with the momentum 0.1.
+        expected = (1 - 0.9 ** (step + 1)) * views.double().numpy().mean((0, 2, 3))
+        np.testing.assert_allclose(norm.running_mean.numpy(), expected, rtol=1e-5)
+        assert norm.num_batches_tracked == step + 1
+    found = (1 - 0.9**2) * given.images.double().numpy().mean((0, 2, 3))
+    np.testing.assert_allclose(model[0].running_mean.numpy(), found, rtol=1e-5)
 
 
 def test_batch_norm_takes_its_statistics_over_both_kinds_of_images() -> None:

@@ -9,13 +9,13 @@ over the classes of all images, labelled or not, x' and x" perturbed in differen
 teacher's weights are θ' ← d θ' + (1 - d) θ, and no gradient reaches them. The teacher predicts.
 """
 
+import copy
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.training.ema import EMA
 from zoo.training.few_labels.methods import Batch, predict
 from zoo.training.few_labels.settings import FewLabelsSettings
 from zoo.training.run import Stateful
@@ -26,35 +26,38 @@ __all__ = ["MeanTeacher", "consistency", "sigmoid_ramp", "teacher_decay"]
 class MeanTeacher:
     """The model is the student; the teacher begins as its copy.
 
-    The teacher sees its images in eval mode, with the running statistics of the student's batch
-    norm.
+    The teacher is in train mode, as in the authors' code: its batch norms, too, take the statistics
+    of the batch and keep running ones of their own. In eval mode with the student's running
+    statistics, which do not fit averaged weights, it teaches much worse.
     """
 
     def __init__(self, config: FewLabelsSettings, model: nn.Module) -> None:
         self._weight = config.consistency_weight
         self._ramp = config.consistency_ramp * config.steps
         self._decays = config.teacher_decays
-        self.teacher = EMA(model, decay=max(config.teacher_decays))
+        self.teacher = copy.deepcopy(model).train().requires_grad_(False)
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad():
-            target = self.teacher.module(batch.again()).float()
+        target = self.teacher(batch.again()).float()
         labelled, unlabelled = predict(model, batch)
         supervised = F.cross_entropy(labelled, batch.labels)
         agreement = consistency(torch.cat([labelled, unlabelled]), target)
         loss = supervised + self._weight * sigmoid_ramp(step, self._ramp) * agreement
         return loss, {"cross_entropy": supervised.detach(), "consistency": agreement.detach()}
 
+    @torch.no_grad()
     def after_step(self, model: nn.Module, step: int) -> None:
         rising, afterwards = self._decays
         decay = teacher_decay(step, rising if step < self._ramp else afterwards)
-        self.teacher.update(model, decay)
+        # Not `EMA`, which would copy the student's running statistics as well.
+        for average, weight in zip(self.teacher.parameters(), model.parameters(), strict=True):
+            average.lerp_(weight, 1 - decay)
 
     def state(self) -> dict[str, Stateful]:
         return {"teacher": self.teacher}
 
     def predictor(self, model: nn.Module) -> nn.Module:
-        return self.teacher.module
+        return self.teacher
 
 
 def consistency(student: Tensor, teacher: Tensor) -> Tensor:
