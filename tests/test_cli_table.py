@@ -14,7 +14,7 @@ from zoo import _classifier_table as room
 from zoo import cli, data, golden, models, registry
 from zoo.errors import DataError
 from zoo.metrics import classification, classifier_table
-from zoo.metrics.classifier_table import from_csv
+from zoo.metrics.classifier_table import METRICS, Score, from_csv
 from zoo.training.tensors import fingerprint, serialise, stored
 
 ROOT = Path(__file__).parents[1]
@@ -66,14 +66,14 @@ def cards(tmp_path, monkeypatch):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """How many times a model was measured, as a list that grows."""
+    """The models that were measured, as a list that grows; quickly, with numbers of the weights."""
     calls = []
 
-    def measure(model, *arguments):
+    def measure(model, dataset, protocol, *rest):
         calls.append(model)
-        return original(model, *arguments)
+        value = round(float(model.weight.detach().sigmoid().mean()), 6)
+        return tuple(Score(metric, protocol.attacked, value, 0.01) for metric in METRICS)
 
-    original = classifier_table.measure
     monkeypatch.setattr(classifier_table, "measure", measure)
     return calls
 
@@ -101,7 +101,7 @@ def test_a_table_of_all_weights_is_printed_and_written(cards, capsys):
     assert run() == 0
     out, err = capsys.readouterr()
     assert max(map(len, out.splitlines())) <= 80
-    assert list(files()) == [room.CSV, room.MARKDOWN] or set(files()) == {room.CSV, room.MARKDOWN}
+    assert set(files()) == {room.CSV, room.MARKDOWN}
     assert list(rows()) == NAMES
     for name, row in rows().items():
         tag = registry.info(name).weights[name.split(".")[1]]
