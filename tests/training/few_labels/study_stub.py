@@ -19,7 +19,7 @@ from zoo.training.few_labels.study import Material
 HOLD = "TEST_HOLD"
 """Environment: `KEY STEP FILE`; that row's process makes the file in that step, and waits."""
 STEPS = 4
-SMALL = ["--set", f"steps={STEPS}", "validation=100", "labelled_batch=8"]
+SMALL = ["--set", f"steps={STEPS}", "validation=100", "batch_size=16"]
 """Options of a command line."""
 
 

@@ -299,6 +299,14 @@ def test_two_workers(tmp_path: Path) -> None:
     assert str(os.getpid()) not in workers
 
 
+def test_sigterm_ends_what_has_daemons_by_an_exception() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"), study._terminable():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -266,6 +266,7 @@ def test_a_study_without_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         # Methods, in what is their budget.
         (lambda row: {"steps": 9 if row.method == "supervised" else 8}, "steps is 8 in deconv"),
     ],
+    ids=["seeds", "ablation", "budget"],
 )
 def test_unlike_rows_are_not_compared(
     change: Callable[[Result], dict[str, Any]], message: str, table: list[Result], tmp_path: Path

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.demo.curves import LIGHT, Theme, add_legend, to_png
 from zoo.demo.series.picture import style
@@ -32,7 +32,7 @@ COLOURS = {
     "deconvolutional": "#0072b2",
 }
 """Mostly of Okabe and Ito: they differ for every kind of colour vision."""
-APART = 1.035
+APART = 1.06
 """Factor on the axis between the dots of one method and the next, so that none hides another."""
 
 
@@ -77,7 +77,8 @@ def _draw_method(panel: "Axes", own: Sequence[Result], shift: float) -> None:
     means = [fmean(errors) for errors in groups.values()]
     panel.plot(list(groups), means, color=colour, linewidth=1.6, label=name)
     dots = [(shift * count, error) for count, errors in groups.items() for error in errors]
-    panel.plot(*zip(*dots, strict=True), "o", color=colour, markersize=3, alpha=0.6)
+    look: dict[str, Any] = {"color": colour, "markersize": 3, "markeredgewidth": 0, "alpha": 0.6}
+    panel.plot(*zip(*dots, strict=True), "o", **look)
 
 
 def write_picture(out: Path) -> Path:
