@@ -10,12 +10,11 @@ image of CIFAR-10 may come with it.
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
-
 from zoo import training
-from zoo.data import ImageDataset, load
+from zoo.data import load
 from zoo.data.augment import crop_and_flip
 from zoo.data.fashion_mnist import fashion_mnist_sample
+from zoo.data.images import coloured
 from zoo.models.resnet_cifar import ResNetCIFAR
 from zoo.training.classifier import DTYPE, ClassifierSettings, fit
 from zoo.training.finish import Line, finish
@@ -68,12 +67,6 @@ def train(config: Config, run: training.Run) -> None:
         data=config.data,
         dtype=DTYPE,
     )
-
-
-def coloured(dataset: ImageDataset) -> ImageDataset:
-    """Images (N, 1, 28, 28) with a black frame, the same in three channels: (N, 3, 32, 32)."""
-    images = F.pad(dataset.images, (2, 2, 2, 2)).expand(-1, 3, -1, -1)
-    return ImageDataset(dataset.name, dataset.split, images, dataset.labels, dataset.classes)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def training(options: argparse.Namespace, precision: str) -> None:
     calls = {}
     for name in ("supervised", "deconvolutional", "pseudo-labels", "mean-teacher"):
         # They begin at step 1000 of 2000.
-        config = FewLabelsSettings(method=name, steps=2000, labelled_batch=half)
+        config = FewLabelsSettings(method=name, steps=2000, batch_size=2 * half)
         batch = alone if name == "supervised" else few
         calls[name] = partial(steps, make(config, network), network, batch, precision, count)
     for term in TERMS:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-__all__ = ["ImageDataset", "as_float"]
+__all__ = ["ImageDataset", "as_float", "coloured"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +54,9 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
 def as_float(images: Tensor) -> Tensor:
     """Grey levels 0..255 (uint8) as float32 in [0, 1], same shape."""
     return images.to(torch.float32) / 255
+
+
+def coloured(dataset: ImageDataset) -> ImageDataset:
+    """Images (N, 1, 28, 28) with a black frame, the same in three channels: (N, 3, 32, 32)."""
+    images = F.pad(dataset.images, (2, 2, 2, 2)).expand(-1, 3, -1, -1)
+    return ImageDataset(dataset.name, dataset.split, images, dataset.labels, dataset.classes)

@@ -26,8 +26,8 @@ SETTINGS = FewLabelsSettings(
     labels=12,
     method="supervised",
     steps=8,
-    labelled_batch=4,
-    unlabelled_batch=6,
+    batch_size=10,
+    labelled_share=0.4,
     validation=9,
     warmup=2,
     translate=1,
@@ -314,8 +314,8 @@ def test_the_labelled_images_of_a_step_are_the_same_for_every_method(
     """With a loss of nothing but labels every method is supervised training."""
     monkeypatch.setattr(PseudoLabels, "loss", Supervised.loss)
     config = replace(SETTINGS, method="pseudo-labels", translate=0, noise=0.0)
-    # 10 labelled images a step: here beside 6 unlabelled ones, there 6 of them in their place.
-    halves = train(tmp_path / "halves", replace(config, labelled_batch=10))
+    # 10 labelled images a step: here beside 10 unlabelled ones, there alone.
+    halves = train(tmp_path / "halves", replace(config, batch_size=20, labelled_share=0.5))
     assert same(halves, train(tmp_path / "alone", replace(config, method="supervised")))
 
 

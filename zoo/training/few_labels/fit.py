@@ -46,6 +46,7 @@ def fit(model: nn.Module, train: ImageDataset, config: FewLabelsSettings, run: R
         # Batch norm would take the statistics of each process's share.
         raise SettingsError(f"expected one process, found {run.world_size}; leave torchrun out")
     model.to(run.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    train = train if config.images is None else train.head(config.images)
     parts = split(
         train.labels,
         config.labels,

@@ -89,7 +89,7 @@ def predict(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def perturb(images: Tensor, config: FewLabelsSettings, generator: torch.Generator) -> Tensor:
-    """Images shifted and with Gaussian noise, clipped to [0, 1], as the settings say.
+    """Images shifted, mirrored, and with Gaussian noise, clipped to [0, 1], as the settings say.
 
     Args:
         images: float32, (B, C, H, W) in [0, 1].
@@ -97,6 +97,11 @@ def perturb(images: Tensor, config: FewLabelsSettings, generator: torch.Generato
     """
     if config.translate:
         images = translate(images, config.translate, generator)
+    if config.flip:
+        mirrored = torch.rand(len(images), generator=generator) < 0.5
+        images = torch.where(
+            mirrored.to(images.device)[:, None, None, None], images.flip(3), images
+        )
     if config.noise:
         noise = torch.randn(images.shape, generator=generator).to(images.device)
         images = (images + config.noise * noise).clamp(0, 1)

@@ -10,8 +10,8 @@ __all__ = ["FewLabelsSettings"]
 POSITIVE = (
     "labels",
     "steps",
-    "labelled_batch",
-    "unlabelled_batch",
+    "batch_size",
+    "images",
     "validation",
     "learning_rate",
     "evaluate_every",
@@ -30,7 +30,7 @@ NOT_NEGATIVE = (
     "path_weight",
     "min_weight",
 )
-SHARES = ("pseudo_begin", "pseudo_full", "consistency_ramp")
+SHARES = ("labelled_share", "pseudo_begin", "pseudo_full", "consistency_ramp")
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ class FewLabelsSettings(Settings):
         "deconvolutional", "how the unlabelled images are used"
     )
     steps: int = option(1000, "steps of the optimiser")
-    labelled_batch: int = option(32, "labelled images per step")
-    unlabelled_batch: int = option(
-        32, "unlabelled images per step; 'supervised' takes as many more labelled ones"
+    images: int | None = option(None, "train on the first N images only", metavar="N")
+    batch_size: int = option(64, "images per step, for all methods alike")
+    labelled_share: float = option(
+        0.5, "share of them that is labelled; 'supervised' takes labelled ones only"
     )
     validation: int = option(
         1000, "images held out to choose the best weights; the test set is not"
@@ -53,6 +54,7 @@ class FewLabelsSettings(Settings):
     warmup: int = option(50, "steps in which the learning rate rises, before half a cosine to 0")
     weight_decay: float = option(0.01, "of AdamW, on all parameters")
     translate: int = option(2, "pixels by which training images are shifted at most; all methods")
+    flip: bool = option(False, "whether training images are mirrored at random; all methods")
     noise: float = option(0.0, "standard deviation of the noise on training images; all methods")
     precision: Literal["float32", "bfloat16"] = option(
         "float32", "of convolutions and activations; the weights themselves stay in float32"
@@ -81,6 +83,11 @@ class FewLabelsSettings(Settings):
         for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
+        if not 1 <= self.labelled_batch < self.batch_size:
+            raise SettingsError(
+                f"labelled_share: expected 1 to {self.batch_size - 1} of {self.batch_size} images "
+                f"of a batch, found {self.labelled_batch}"
+            )
         if self.pseudo_begin > self.pseudo_full:
             raise SettingsError(
                 f"pseudo_begin: expected at most pseudo_full, which is {self.pseudo_full}, "
@@ -92,3 +99,13 @@ class FewLabelsSettings(Settings):
             )
         if self.min_weight > 1:
             raise SettingsError(f"min_weight: expected at most 1, found {self.min_weight}")
+
+    @property
+    def labelled_batch(self) -> int:
+        """Labelled images of a step."""
+        return round(self.labelled_share * self.batch_size)
+
+    @property
+    def unlabelled_batch(self) -> int:
+        """The other images of a step."""
+        return self.batch_size - self.labelled_batch
