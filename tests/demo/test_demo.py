@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from tests import robot_models
+from tests import rendering_model, robot_models
 from zoo import demo
 from zoo.data.fashion_mnist import fashion_mnist_sample
 from zoo.demo import pictures
@@ -23,7 +23,7 @@ from zoo.models.latent_ode import LatentODE
 
 SHEETS = {
     *("noise.png", "samples.png", "game.png", "flows.png", "spirals.png"),
-    *("controls.png", "edits.png"),
+    *("controls.png", "edits.png", "renderings.png", "labels.png"),
 }
 CURVES = {"severity.png", "errors.png", "epsilon.png"}
 SMALL = {
@@ -36,6 +36,7 @@ SMALL = {
     "spirals": 2,
     "grid": 0,
     "scenes": 2,
+    "rendered": 2,
 }
 
 
@@ -62,6 +63,7 @@ def equations() -> dict[str, object]:
         "forecaster": LatentODE(hidden=4, recurrent=4).eval(),
         "control": robot_models.control(32),
         "editor": robot_models.editor(32),
+        "renderer": rendering_model.renderer(),
     }
 
 
@@ -101,6 +103,8 @@ def test_tables_and_the_path_of_the_page_are_printed(finished):
     for reading in result.controls.readings:
         right = f"{100 * reading.right:.0f} %"
         assert any(reading.factor.name in line and right in line for line in lines)
+    for outcome in result.renderings.outcomes:
+        assert any(f"{outcome.error:.4f}" in line for line in lines)
     assert "neither FID nor Inception score" in " ".join(lines)
     assert all(len(line) <= 80 for line in lines[:-1])
 
@@ -123,9 +127,10 @@ def test_the_page_needs_nothing_but_itself(finished):
     sources = re.findall(r'src(?:set)?="([^"]*)"', text)
     # Two images x (clean, corrupted, two reconstructions) x five severities; six figures for a
     # light and six for a dark page; three samples of two generators; traversals of three factors,
-    # three rows of two scenes, and one scene with two edits of two factors.
+    # three rows of two scenes, and one scene with two edits of two factors; two images with their
+    # latents and renderings, and under ten labels.
     controls = (3 + 8 + 4) + 3 * 2 + 1 * (1 + 2 * 2)
-    assert len(sources) == 2 * 4 * 5 + 12 + 2 * 3 + controls
+    assert len(sources) == 2 * 4 * 5 + 12 + 2 * 3 + controls + 2 * 9 + 2 * 11
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert text.count(" alt=") == text.count("<img")
 
@@ -158,6 +163,7 @@ def test_links_of_the_page_lead_to_its_sections(finished):
             "series",
             "turbulence",
             "controls",
+            "renderings",
         ]
     )
 
@@ -179,7 +185,7 @@ def test_a_second_run_replaces_the_first_and_gives_the_same(
 def test_without_attacks_there_is_no_word_of_them(models, tmp_path):
     console = Console(file=io.StringIO())
     settings = SMALL | {"attacked": 0, "kinds": ("blur",), "seed": 1}
-    settings |= {"generated": 0, "points": 0, "spirals": 0, "scenes": 0}
+    settings |= {"generated": 0, "points": 0, "spirals": 0, "scenes": 0, "rendered": 0}
     result = demo.run(tmp_path / "x", models=models, console=console, **settings)
     assert {path.name for path in result.folder.iterdir()} == {
         "blur.png",
@@ -238,6 +244,7 @@ def test_a_failure_leaves_nothing_behind(models, tmp_path):
         ({"spirals": 1}, "spirals must be 0 or at least 2, found 1"),
         ({"grid": 33}, "grid must be 0 or an even number from 12 to 128, found 33"),
         ({"scenes": 17}, "scenes must be 0 to 16, found 17"),
+        ({"rendered": 11}, "rendered must be 0 to 10, found 11"),
         ({"kinds": ("noise", "rust")}, "found noise, rust"),
         ({"kinds": ()}, "found none"),
         ({"kinds": ("blur", "blur")}, "each once"),

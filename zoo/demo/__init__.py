@@ -3,8 +3,8 @@
 `feedback` shows CNN-F and its plain twin on corrupted and attacked images, `players` two GANs, one
 of which was trained by competitive gradient descent, `flows` continuous normalising flows beside
 the densities that they have learnt, `series` the forecasts of a latent ODE, `turbulence` a
-simulation and forecasts of how others decay, and `controls` a GAN that is told by names what to
-draw.
+simulation and forecasts of how others decay, `controls` a GAN that is told by names what to draw,
+and `renderings` a classifier that draws what it has seen.
 
 >>> from zoo import demo
 >>> demo.run("zoo-demo").index

@@ -15,10 +15,12 @@ from zoo.demo.flows import section as flow
 from zoo.demo.folder import PAGE, workspace
 from zoo.demo.page import write_page
 from zoo.demo.players import section as players
+from zoo.demo.renderings import section as renderings
 from zoo.demo.section import Section, Table
 from zoo.demo.series import section as series
 from zoo.demo.turbulence import section as turbulence
 from zoo.models.cnf import CNF
+from zoo.models.dgm import DGM
 from zoo.models.disentangled_style_gan import DisentangledStyleGAN
 from zoo.models.fine_style_gan import FineStyleGAN
 from zoo.models.latent_ode import LatentODE
@@ -27,7 +29,13 @@ from zoo.models.turbulence import TurbulenceForecaster
 __all__ = ["DemoResult", "run"]
 
 FILES = frozenset().union(
-    feedback.FILES, players.FILES, flow.FILES, series.FILES, turbulence.FILES, controls.FILES
+    feedback.FILES,
+    players.FILES,
+    flow.FILES,
+    series.FILES,
+    turbulence.FILES,
+    controls.FILES,
+    renderings.FILES,
 )
 """All that a demo may have beside its page."""
 
@@ -45,6 +53,7 @@ class DemoResult:
     series: series.Measured
     turbulence: turbulence.Measured
     controls: controls.Measured
+    renderings: renderings.Measured
     seconds: float
 
 
@@ -68,6 +77,8 @@ def run(
     scenes: int = 8,
     control: DisentangledStyleGAN | None = None,
     editor: FineStyleGAN | None = None,
+    rendered: int = 6,
+    renderer: DGM | None = None,
     console: Console | None = None,
 ) -> DemoResult:
     """Show what the systems of the zoo do, each beside a baseline; CPU, no network.
@@ -80,7 +91,8 @@ def run(
         images: Number of images on show, drawn by `seed`.
         seed: Chooses the images, the random part of their corruption, the start of attacks and the
             latent vectors of generators, the noise and the points of flows, the samples of
-            forecasts, the turbulent flow, and the noise of controllable models.
+            forecasts, the turbulent flow, the noise of controllable models, and what is swapped
+            where images are rendered.
         sample: Number of bundled test images, from the first on, that are used and scored.
         attacked: Number of them, from the first on, that are attacked, at most all; 0 leaves the
             attacks out.
@@ -104,6 +116,10 @@ def run(
             0 leaves the controls out.
         control: A model that draws scenes to show instead of the pretrained one.
         editor: A model that edits scenes to show instead of the pretrained one.
+        rendered: Number of images on show with their latents and renderings, at most 10; 0 leaves
+            the renderings out.
+        renderer: A deconvolutional generative model of 28 × 28 grey images to show instead of the
+            pretrained one.
         console: Where to print; default the standard output.
 
     Raises:
@@ -121,6 +137,7 @@ def run(
     series.check_settings(spirals)
     turbulence.check_settings(grid)
     controls.check_settings(scenes)
+    renderings.check_settings(rendered)
     with workspace(out, FILES) as folder:
         first, looked = feedback.show(
             images=images, seed=seed, sample=sample, attacked=attacked, kinds=kinds, models=models
@@ -130,7 +147,8 @@ def run(
         fourth, forecast = series.show(spirals=spirals, seed=seed, forecaster=forecaster)
         fifth, decayed = turbulence.show(grid=grid, seed=seed, decays=decays)
         sixth, controlled = controls.show(scenes=scenes, seed=seed, control=control, editor=editor)
-        sections = [first, second, third, fourth, fifth, sixth]
+        seventh, drawn = renderings.show(rendered=rendered, seed=seed, renderer=renderer)
+        sections = [first, second, third, fourth, fifth, sixth, seventh]
         names = _write(folder, sections)
     result = DemoResult(
         folder=out,
@@ -142,6 +160,7 @@ def run(
         series=forecast,
         turbulence=decayed,
         controls=controlled,
+        renderings=drawn,
         seconds=time.monotonic() - began,
     )
     _report(result, sections, console)
