@@ -247,6 +247,15 @@ def test_noise_has_the_standard_deviation_asked_for_and_stays_in_range() -> None
     assert 0 <= light.min() < light.max() == 1
 
 
+def test_every_other_image_is_mirrored_where_asked_for() -> None:
+    images = torch.rand(400, 2, 5, 6, generator=seeded())
+    found = perturb(images, replace(SETTINGS, translate=0, flip=True), seeded(1))
+    mirrored = (found == images.flip(3)).flatten(1).all(1)
+    assert torch.equal(found[~mirrored], images[~mirrored])
+    # A standard deviation is 10.
+    assert 150 < mirrored.sum() < 250
+
+
 def test_images_stay_as_they_are_where_nothing_is_asked_for() -> None:
     images = torch.rand(4, 1, 8, 8, generator=seeded())
     assert perturb(images, replace(SETTINGS, translate=0, noise=0.0), seeded()) is images
@@ -256,6 +265,11 @@ def test_images_stay_as_they_are_where_nothing_is_asked_for() -> None:
     ("change", "expected"),
     [
         ({"labels": 0}, "labels: expected more than 0"),
+        (
+            {"labelled_share": 0.0},
+            "labelled_share: expected 1 to 63 of 64 images of a batch, found 0",
+        ),
+        ({"labelled_share": 1.0}, "labelled_share: expected 1 to 63 of 64 .*, found 64"),
         ({"steps": 0}, "steps: expected more than 0"),
         ({"evaluate_every": 0}, "evaluate_every: expected more than 0"),
         ({"translate": -1}, "translate: expected at least 0"),

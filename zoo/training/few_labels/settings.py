@@ -67,7 +67,7 @@ class FewLabelsSettings(Settings):
     consistency_weight: float = option(10.0, "largest weight of agreement with the mean teacher")
     consistency_ramp: float = option(0.3, "share of the steps in which that weight rises")
     teacher_decays: tuple[float, float] = option(
-        (0.99, 0.999), "of the mean teacher's average, while the weight rises and afterwards"
+        (0.99, 0.99), "of the mean teacher's average, while the weight rises and afterwards"
     )
     reconstruction_weight: float = option(0.5, "of the rendering's squared distance to the image")
     entropy_weight: float = option(0.5, "of the entropy of the predictions")
