@@ -24,8 +24,6 @@ class Enumeration:
     Attributes:
         renderings: h(0), (Z, 4, 4).
         priors: Σ_ℓ ⟨b(ℓ), s(ℓ) ∘ h(ℓ)⟩, (Z,).
-        latents: for every z the positions of the cells (row-major offset in the 4 x 4 map), their
-            switches, and the switches of the upper layer.
     """
 
     def __init__(self, weights: dict[str, np.ndarray], leak: float, label: int) -> None:
@@ -39,22 +37,27 @@ class Enumeration:
             pictures[cell, option, y : y + 3, x : x + 3] = s * lower[0, 0]
         choices = np.array(list(itertools.product(range(8), repeat=4)))  # (4096, 4)
         switches = np.array([s for *_, s in options])
-        renderings, priors, self.latents = [], [], []
-        for above in itertools.product((leak, 1.0), repeat=2):
+        renderings, priors = [], []
+        self._options, self._choices = options, choices
+        self._above = list(itertools.product((leak, 1.0), repeat=2))
+        for above in self._above:
             coarse = np.array(above) * template
             middle = np.einsum("c,cij->ij", coarse, upper[:, 0]).flatten()
             image = sum(middle[cell] * pictures[cell, choices[:, cell]] for cell in range(4))
             renderings.append(image[:, 1:5, 1:5])
             fine = switches[choices] @ middle
             priors.append(coarse @ weights["units.1.bias"] + fine * weights["units.0.bias"][0])
-            for chosen in choices:
-                picked = [options[option] for option in chosen]
-                offsets = [
-                    4 * (2 * (cell // 2) + row) + 2 * (cell % 2) + column
-                    for cell, (row, column, _) in enumerate(picked)
-                ]
-                self.latents.append((offsets, [s for *_, s in picked], list(above)))
         self.renderings, self.priors = np.concatenate(renderings), np.concatenate(priors)
+
+    def latents(self, z: int) -> tuple[list[int], list[float], list[float]]:
+        """Positions of the cells (row-major in the 4 x 4 map), their switches, those above."""
+        above, chosen = divmod(z, len(self._choices))
+        picked = [self._options[option] for option in self._choices[chosen]]
+        offsets = [
+            4 * (2 * (cell // 2) + row) + 2 * (cell % 2) + column
+            for cell, (row, column, _) in enumerate(picked)
+        ]
+        return offsets, [s for *_, s in picked], list(self._above[above])
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """⟨x, h(0)⟩ + prior of every configuration, (Z,), for x of (4, 4)."""

@@ -1,11 +1,12 @@
 """The deconvolutional model's own objective: what it says of images, it must be able to render.
 
-    L = (1 - α) CE(max path) + α CE(min path)                              labelled images
+    L = (1 - α) CE(best latents) + α CE(worst latents)                     labelled images
         + w_RC reconstruction + w_KL entropy + w_NN moments + w_PN path    all images
 
-Labelled images are rendered from their label, unlabelled ones from the predicted class, both with
-the latents that were inferred. The terms are those of `zoo.training.few_labels.terms`; a term of
-weight 0 is not computed.
+The first two are max-min: they bound the posterior from both sides. Labelled images are rendered from their label, unlabelled ones from the predicted
+class, both with the latents that were inferred. The terms are those of
+`zoo.training.few_labels.terms`; one of weight 0 is not computed, and the dear ones are looked at
+every few steps and then count as often.
 
 Source: arXiv 1811.02657 and the code released with it.
 """
@@ -43,13 +44,12 @@ class Deconvolutional:
         config, dgm = self._config, cast(DGM, model)
         logits, states = dgm.explain(batch.images)
         count = len(batch.labels)
-        lower = dgm.lower(batch.labelled) if config.min_weight else None
-        parts = {
-            "cross_entropy": terms.max_min_cross_entropy(
-                logits[:count], lower, batch.labels, config.min_weight
-            )
-        }
-        weights = {"cross_entropy": 1.0}
+        parts = {"cross_entropy": terms.cross_entropy(logits[:count], batch.labels)}
+        weights = {"cross_entropy": 1.0 - config.min_weight}
+        if config.min_weight and step % config.min_every == 0:
+            lower = dgm.lower(batch.labelled)
+            weights["lower_cross_entropy"] = config.min_weight * config.min_every
+            parts["lower_cross_entropy"] = terms.cross_entropy(lower, batch.labels)
         if config.entropy_weight:
             weights["entropy"] = config.entropy_weight
             parts["entropy"] = terms.entropy(logits)

@@ -16,6 +16,7 @@ POSITIVE = (
     "learning_rate",
     "evaluate_every",
     "path_every",
+    "min_every",
 )
 NOT_NEGATIVE = (
     "warmup",
@@ -41,17 +42,17 @@ class FewLabelsSettings(Settings):
     method: Literal["deconvolutional", "supervised", "pseudo-labels", "mean-teacher"] = option(
         "deconvolutional", "how the unlabelled images are used"
     )
-    steps: int = option(1000, "steps of the optimiser")
+    steps: int = option(4000, "steps of the optimiser")
     images: int | None = option(None, "train on the first N images only", metavar="N")
-    batch_size: int = option(64, "images per step, for all methods alike")
+    batch_size: int = option(32, "images per step, for all methods alike")
     labelled_share: float = option(
         0.5, "share of them that is labelled; 'supervised' takes labelled ones only"
     )
     validation: int = option(
         1000, "images held out to choose the best weights; the test set is not"
     )
-    learning_rate: float = option(3e-3, "of AdamW, the largest of its schedule")
-    warmup: int = option(50, "steps in which the learning rate rises, before half a cosine to 0")
+    learning_rate: float = option(7e-3, "of AdamW, the largest of its schedule")
+    warmup: int = option(100, "steps in which the learning rate rises, before half a cosine to 0")
     weight_decay: float = option(0.01, "of AdamW, on all parameters")
     translate: int = option(2, "pixels by which training images are shifted at most; all methods")
     flip: bool = option(False, "whether training images are mirrored at random; all methods")
@@ -59,7 +60,7 @@ class FewLabelsSettings(Settings):
     precision: Literal["float32", "bfloat16"] = option(
         "float32", "of convolutions and activations; the weights themselves stay in float32"
     )
-    evaluate_every: int = option(100, "steps between two looks at the validation images")
+    evaluate_every: int = option(200, "steps between two looks at the validation images")
     tag: str = option("labels-1000", "tag of the weights in the card")
     pseudo_weight: float = option(1.0, "largest weight of the pseudo-labels")
     pseudo_begin: float = option(0.1, "share of the steps before pseudo-labels count")
@@ -69,12 +70,13 @@ class FewLabelsSettings(Settings):
     teacher_decays: tuple[float, float] = option(
         (0.99, 0.99), "of the mean teacher's average, while the weight rises and afterwards"
     )
-    reconstruction_weight: float = option(0.5, "of the rendering's squared distance to the image")
+    reconstruction_weight: float = option(0.2, "of the rendering's squared distance to the image")
     entropy_weight: float = option(0.5, "of the entropy of the predictions")
-    moment_weight: float = option(0.5, "of the distance between moments, bottom-up and top-down")
-    path_weight: float = option(1.0, "of the rendering path's negative log prior")
-    path_every: int = option(4, "steps between two looks at it; it then counts as often")
-    min_weight: float = option(0.5, "of the cross-entropy of the worst latents, from 0 to 1")
+    moment_weight: float = option(0.05, "of the distance between moments, bottom-up and top-down")
+    path_weight: float = option(0.1, "of the rendering path's negative log prior")
+    path_every: int = option(4, "steps from one look at it to the next; it counts as often")
+    min_weight: float = option(0.1, "of the cross-entropy of the worst latents, from 0 to 1")
+    min_every: int = option(4, "steps from one look at them to the next; they count as often")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, get_args, get_type_hints
@@ -40,6 +41,7 @@ from zoo.errors import ZooError
 from zoo.metrics.robustness import accuracy
 from zoo.training.few_labels.curve import write_picture
 from zoo.training.few_labels.fit import fit
+from zoo.training.few_labels.networks import fashion
 from zoo.training.few_labels.settings import FewLabelsSettings
 from zoo.training.few_labels.split import split
 from zoo.training.few_labels.study_report import write_tables
@@ -194,6 +196,7 @@ def _todo(options: argparse.Namespace) -> list[Row]:
         options.seeds,
         terms=[term for term, weight in TERMS.items() if getattr(full, weight)],
         ablation_seeds=options.ablation_seeds,
+        first_seed=options.first_seed,
         only=options.only,
     )
 
@@ -202,7 +205,7 @@ def _load(options: argparse.Namespace) -> Material:
     from zoo.models.dgm import DGM
 
     train, test = (data.load("fashion-mnist", options.data, part) for part in ("train", "test"))
-    return Material(train, test, DGM, fit)
+    return Material(train, test, partial(DGM, **fashion()), fit)
 
 
 def _work(options: argparse.Namespace, material: Material | None) -> int:
@@ -326,7 +329,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="numbers of labels (default: 100 500 1000 all)",
     )
-    add("--seeds", type=_natural, default=5, metavar="N", help="seeds 0 ... N - 1 (default: 5)")
+    add("--seeds", type=_natural, default=5, metavar="N", help="number of seeds (default: 5)")
+    add("--first-seed", type=int, default=0, metavar="S", help="the seeds are S ... S + N - 1")
     add("--ablation-seeds", type=_natural, default=3, metavar="N", help="of the ablation")
     add("--only", choices=get_args(Part), help="a part of the study")
     add("--workers", type=_natural, default=1, metavar="N", help="processes (default: 1)")

@@ -112,6 +112,7 @@ def rows(
     *,
     terms: Iterable[str] = TERMS,
     ablation_seeds: int = 3,
+    first_seed: int = 0,
     only: Part | None = None,
 ) -> list[Row]:
     """The rows in the order in which they are done: what the headline needs comes first.
@@ -122,12 +123,16 @@ def rows(
     order = [count for count in labels if count == MAIN_COUNT]
     rest = [count for count in labels if count != MAIN_COUNT]
     blocks = [
-        [Row(name, count, seed) for seed in range(seeds) for name in methods]
+        [
+            Row(name, count, seed)
+            for seed in range(first_seed, first_seed + seeds)
+            for name in methods
+        ]
         for count in (*order, *rest)
     ]
     ablation = [
         Row(OWN, MAIN_COUNT, seed, without)
-        for seed in range(ablation_seeds)
+        for seed in range(first_seed, first_seed + ablation_seeds)
         for without in (None, *terms)
     ]
     if only == "ablation":

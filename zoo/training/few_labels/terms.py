@@ -15,29 +15,22 @@ from zoo.models.batch_norm import Moments
 from zoo.training.feedback import mean_square
 
 __all__ = [
+    "cross_entropy",
     "entropy",
-    "max_min_cross_entropy",
     "moment_matching",
     "path_normalisation",
     "reconstruction",
 ]
 
 
-def max_min_cross_entropy(
-    upper: Tensor, lower: Tensor | None, labels: Tensor, weight: float
-) -> Tensor:
-    """(1 - α) CE(best latents) + α CE(worst latents), a scalar: the posterior from both sides.
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-mean log softmax(logits)_y, a scalar, of the best or of the worst latents.
 
     Args:
-        upper: logits of the best latents, (B, K).
-        lower: logits of the worst latents, (B, K); None with weight 0.
-        labels: (B,).
-        weight: α in [0, 1].
+        logits: (B, K).
+        labels: y, (B,).
     """
-    best = F.cross_entropy(upper.float(), labels)
-    if lower is None:
-        return best
-    return (1 - weight) * best + weight * F.cross_entropy(lower.float(), labels)
+    return F.cross_entropy(logits.float(), labels)
 
 
 def reconstruction(images: Tensor, rendered: Tensor) -> Tensor:
