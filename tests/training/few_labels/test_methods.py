@@ -283,6 +283,6 @@ def test_images_stay_as_they_are_where_nothing_is_asked_for() -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(change: dict, expected: str) -> None:
-    values = {"pseudo_full": 0.6, **change}
+    values = {"batch_size": 64, "pseudo_full": 0.6, **change}
     with pytest.raises(SettingsError, match=expected):
         FewLabelsSettings(**values)
