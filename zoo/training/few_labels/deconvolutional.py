@@ -3,10 +3,10 @@
     L = (1 - α) CE(best latents) + α CE(worst latents)                     labelled images
         + w_RC reconstruction + w_KL entropy + w_NN moments + w_PN path    all images
 
-The first two are max-min: they bound the posterior from both sides. Labelled images are rendered from their label, unlabelled ones from the predicted
-class, both with the latents that were inferred. The terms are those of
-`zoo.training.few_labels.terms`; one of weight 0 is not computed, and the dear ones are looked at
-every few steps and then count as often.
+The first two are max-min: they bound the posterior from both sides. Labelled images are rendered
+from their label, unlabelled ones from the predicted class, both with the latents that were
+inferred. The terms are those of `zoo.training.few_labels.terms`; one of weight 0 is not computed,
+and the dear ones are looked at every few steps and then count as often.
 
 Source: arXiv 1811.02657 and the code released with it.
 """
