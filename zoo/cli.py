@@ -302,7 +302,7 @@ def _add_demo(commands: Commands) -> None:
     parser = _command(
         commands,
         _demo,
-        "show CNN-F, GANs, flows, forecasts and controls, beside a baseline or the truth",
+        "show CNN-F, GANs, flows, forecasts, controls and renderings, beside baselines",
         "zoo demo",
         "zoo demo --out /tmp/demo --images 12 --seed 1",
         "zoo demo --kinds noise blur --sample 1000 --attacked 0 --generated 0",

@@ -30,6 +30,7 @@ COLOURS = {
     "pseudo-labels": "#e69f00",
     "mean-teacher": "#d55e00",
     "deconvolutional": "#0072b2",
+    "deconvolutional-teacher": "#009e73",
 }
 """Mostly of Okabe and Ito: they differ for every kind of colour vision."""
 APART = 1.06

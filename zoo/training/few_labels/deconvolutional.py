@@ -21,11 +21,12 @@ from zoo.models.batch_norm import Moments
 from zoo.models.dgm import DGM
 from zoo.models.units import ConvState, Rendered
 from zoo.training.few_labels import terms
+from zoo.training.few_labels.mean_teacher import MeanTeacher, sigmoid_ramp
 from zoo.training.few_labels.methods import Batch
 from zoo.training.few_labels.settings import FewLabelsSettings
 from zoo.training.run import Stateful
 
-__all__ = ["Deconvolutional"]
+__all__ = ["Deconvolutional", "DeconvolutionalTeacher"]
 
 
 class Deconvolutional:
@@ -41,6 +42,12 @@ class Deconvolutional:
         self._config = config
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.explained(model, batch, step)[:2]
+
+    def explained(
+        self, model: nn.Module, batch: Batch, step: int
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """As `loss`, and the logits (B + U, K) of all images."""
         config, dgm = self._config, cast(DGM, model)
         logits, states = dgm.explain(batch.images)
         count = len(batch.labels)
@@ -51,7 +58,8 @@ class Deconvolutional:
             weights["lower_cross_entropy"] = config.min_weight * config.min_every
             parts["lower_cross_entropy"] = terms.cross_entropy(lower, batch.labels)
         if config.entropy_weight:
-            weights["entropy"] = config.entropy_weight
+            ramp = sigmoid_ramp(step, config.entropy_ramp * config.steps)
+            weights["entropy"] = config.entropy_weight * ramp
             parts["entropy"] = terms.entropy(logits)
         if config.reconstruction_weight or config.moment_weight or config.path_weight:
             labels = torch.cat([batch.labels, logits[count:].argmax(1)])
@@ -59,7 +67,7 @@ class Deconvolutional:
             for name, weight, part in self._rendering(dgm, batch, states, rendered, labels, step):
                 weights[name], parts[name] = weight, part
         loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        return loss, {name: part.detach() for name, part in parts.items()}
+        return loss, {name: part.detach() for name, part in parts.items()}, logits
 
     def after_step(self, model: nn.Module, step: int) -> None:
         pass
@@ -98,6 +106,31 @@ class Deconvolutional:
             value = terms.path_normalisation(scores, peaks, labels, size)
             found.append(("path", config.path_weight * config.path_every, value))
         return found
+
+
+class DeconvolutionalTeacher(MeanTeacher):
+    """The deconvolutional objective, and agreement with a mean teacher beside it.
+
+    The teacher predicts and renders.
+    """
+
+    def __init__(self, config: FewLabelsSettings, model: nn.Module) -> None:
+        super().__init__(config, model)
+        self._own = Deconvolutional(config, model)
+
+    def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, parts, logits = self._own.explained(model, batch, step)
+        weight, agreement = self.agreement(logits.float(), batch, step)
+        return loss + weight * agreement, {**parts, "consistency": agreement.detach()}
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module, step: int) -> None:
+        super().after_step(model, step)
+        # The teacher's own upward passes keep those statistics; it never renders in training.
+        own = dict(self.teacher.named_buffers())
+        for name, buffer in model.named_buffers():
+            if "norm_up" not in name:
+                own[name].copy_(buffer)
 
 
 def fixed(moments: Moments) -> Moments:

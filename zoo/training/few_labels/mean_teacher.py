@@ -41,12 +41,16 @@ class MeanTeacher:
         self.teacher = copy.deepcopy(model).train().requires_grad_(False)
 
     def loss(self, model: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        target = self.teacher(batch.again()).float()
         labelled, unlabelled = predict(model, batch)
         supervised = F.cross_entropy(labelled, batch.labels)
-        agreement = consistency(torch.cat([labelled, unlabelled]), target)
-        loss = supervised + self._weight * sigmoid_ramp(step, self._ramp) * agreement
+        weight, agreement = self.agreement(torch.cat([labelled, unlabelled]), batch, step)
+        loss = supervised + weight * agreement
         return loss, {"cross_entropy": supervised.detach(), "consistency": agreement.detach()}
+
+    def agreement(self, logits: Tensor, batch: Batch, step: int) -> tuple[float, Tensor]:
+        """w(t), and the distance of the student's logits (B + U, K) from the teacher's."""
+        target = self.teacher(batch.again()).float()
+        return self._weight * sigmoid_ramp(step, self._ramp), consistency(logits, target)
 
     @torch.no_grad()
     def after_step(self, model: nn.Module, step: int) -> None:

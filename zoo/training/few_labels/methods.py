@@ -59,7 +59,7 @@ class Method(Protocol):
 def make(config: FewLabelsSettings, model: nn.Module) -> Method:
     """The method that the settings name, for `model`, which is on its device."""
     # They import `Batch` from here.
-    from zoo.training.few_labels.deconvolutional import Deconvolutional
+    from zoo.training.few_labels.deconvolutional import Deconvolutional, DeconvolutionalTeacher
     from zoo.training.few_labels.mean_teacher import MeanTeacher
     from zoo.training.few_labels.pseudo_labels import PseudoLabels
     from zoo.training.few_labels.supervised import Supervised
@@ -67,6 +67,8 @@ def make(config: FewLabelsSettings, model: nn.Module) -> Method:
     match config.method:
         case "deconvolutional":
             return Deconvolutional(config, model)
+        case "deconvolutional-teacher":
+            return DeconvolutionalTeacher(config, model)
         case "supervised":
             return Supervised()
         case "pseudo-labels":

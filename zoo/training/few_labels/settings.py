@@ -31,7 +31,7 @@ NOT_NEGATIVE = (
     "path_weight",
     "min_weight",
 )
-SHARES = ("labelled_share", "pseudo_begin", "pseudo_full", "consistency_ramp")
+SHARES = ("labelled_share", "pseudo_begin", "pseudo_full", "consistency_ramp", "entropy_ramp")
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,13 @@ class FewLabelsSettings(Settings):
     """What a recipe with few labels can be told."""
 
     labels: int | None = option(1000, "labelled images, balanced; none: all", metavar="N")
-    method: Literal["deconvolutional", "supervised", "pseudo-labels", "mean-teacher"] = option(
-        "deconvolutional", "how the unlabelled images are used"
-    )
+    method: Literal[
+        "supervised",
+        "pseudo-labels",
+        "mean-teacher",
+        "deconvolutional",
+        "deconvolutional-teacher",
+    ] = option("deconvolutional", "how the unlabelled images are used")
     steps: int = option(4000, "steps of the optimiser")
     images: int | None = option(None, "train on the first N images only", metavar="N")
     batch_size: int = option(32, "images per step, for all methods alike")
@@ -72,6 +76,7 @@ class FewLabelsSettings(Settings):
     )
     reconstruction_weight: float = option(0.2, "of the rendering's squared distance to the image")
     entropy_weight: float = option(0.5, "of the entropy of the predictions")
+    entropy_ramp: float = option(0.3, "share of the steps in which that weight rises")
     moment_weight: float = option(0.05, "of the distance between moments, bottom-up and top-down")
     path_weight: float = option(0.1, "of the rendering path's negative log prior")
     path_every: int = option(4, "steps from one look at it to the next; it counts as often")

@@ -9,6 +9,7 @@ done, and prints the first.
 import argparse
 import csv
 import io
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,8 +33,11 @@ NAMES: Mapping[str, str] = {
     "pseudo-labels": "pseudo-labels",
     "mean-teacher": "mean teacher",
     "deconvolutional": "DGM",
+    "deconvolutional-teacher": "DGM + mean teacher",
 }
 """Method -> what tables and curves call it, in their order."""
+OWN_METHODS = (OWN, f"{OWN}-teacher")
+"""Those with the deconvolutional objective."""
 BOLD = 2.0
 """Standard errors beyond which a difference is set in bold."""
 
@@ -79,11 +83,11 @@ def report(results: Sequence[Result]) -> str:
     """All tables for which there are rows."""
     table = [each for each in results if each.without is None]
     parts = ["## Test error by number of labels", _protocol(results), _labels(table)]
-    if any(each.method == OWN for each in table) and (rows := _paired(table)):
-        title = "## The deconvolutional model less a baseline, seed by seed"
+    if rows := _paired(table):
+        title = "## The deconvolutional objective less a baseline, seed by seed"
         text = (
             "Difference of the test errors in percentage points, mean ± standard error over the "
-            "seeds that both have; below 0 the deconvolutional model is better. "
+            "seeds that both have; below 0 the deconvolutional objective is better. "
             f"{_bold(table)}"
         )
         parts += [title, text, rows]
@@ -203,15 +207,15 @@ def _name(count: int | None, table: Iterable[Result]) -> str:
 
 def _paired(table: Sequence[Result]) -> str:
     groups = _grouped(table, lambda each: (each.labels, each.method))
-    others = [name for name in NAMES if name != OWN]
-    rows = [["labels", "baseline", "difference", "seeds", "DGM better in"]]
-    for count in _counts(table):
-        for name in others:
-            pairs = gains(groups.get((count, OWN), []), groups.get((count, name), []))
-            if pairs:
-                better = f"{sum(each < 0 for each in pairs)} of {len(pairs)}"
-                difference = _difference(Summary.of(pairs))
-                rows.append([_name(count, table), NAMES[name], difference, str(len(pairs)), better])
+    rows = [["labels", "model", "baseline", "difference", "seeds", "better in"]]
+    for count, own, other in itertools.product(_counts(table), OWN_METHODS, NAMES):
+        pairs = gains(groups.get((count, own), []), groups.get((count, other), []))
+        if not pairs or other in OWN_METHODS:
+            continue
+        better = f"{sum(each < 0 for each in pairs)} of {len(pairs)}"
+        difference = _difference(Summary.of(pairs))
+        names = [_name(count, table), NAMES[own], NAMES[other]]
+        rows.append([*names, difference, str(len(pairs)), better])
     return _markdown(rows) if len(rows) > 1 else ""
 
 
