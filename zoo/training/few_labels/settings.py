@@ -64,7 +64,7 @@ class FewLabelsSettings(Settings):
     precision: Literal["float32", "bfloat16"] = option(
         "float32", "of convolutions and activations; the weights themselves stay in float32"
     )
-    evaluate_every: int = option(200, "steps between two looks at the validation images")
+    evaluate_every: int = option(400, "steps between two looks at the validation images")
     tag: str = option("labels-1000", "tag of the weights in the card")
     pseudo_weight: float = option(1.0, "largest weight of the pseudo-labels")
     pseudo_begin: float = option(0.1, "share of the steps before pseudo-labels count")
@@ -74,11 +74,11 @@ class FewLabelsSettings(Settings):
     teacher_decays: tuple[float, float] = option(
         (0.99, 0.99), "of the mean teacher's average, while the weight rises and afterwards"
     )
-    reconstruction_weight: float = option(0.2, "of the rendering's squared distance to the image")
-    entropy_weight: float = option(0.5, "of the entropy of the predictions")
+    reconstruction_weight: float = option(0.03, "of the rendering's squared distance to the image")
+    entropy_weight: float = option(1.0, "of the entropy of the predictions")
     entropy_ramp: float = option(0.3, "share of the steps in which that weight rises")
-    moment_weight: float = option(0.05, "of the distance between moments, bottom-up and top-down")
-    path_weight: float = option(0.1, "of the rendering path's negative log prior")
+    moment_weight: float = option(0.005, "of the distance between moments, bottom-up and top-down")
+    path_weight: float = option(0.02, "of the rendering path's negative log prior")
     path_every: int = option(4, "steps from one look at it to the next; it counts as often")
     min_weight: float = option(0.1, "of the cross-entropy of the worst latents, from 0 to 1")
     min_every: int = option(4, "steps from one look at them to the next; they count as often")
