@@ -9,7 +9,15 @@ from zoo.demo.controls.sheet import Row
 from zoo.demo.controls.words import about_reading, reading_table
 from zoo.demo.page import encoded, table
 
-__all__ = ["GIVEN", "INTRODUCTION", "PRETRAINED", "write_edits", "write_grid", "write_reading"]
+__all__ = [
+    "GIVEN",
+    "INTRODUCTION",
+    "PRETRAINED",
+    "image_rows",
+    "write_edits",
+    "write_grid",
+    "write_reading",
+]
 
 INTRODUCTION = (
     "A disentangled generator is told what to draw by a few numbers with names, one for each "
@@ -37,11 +45,11 @@ def write_grid(traversed: Sequence[Row], compared: Sequence[Row], introduction: 
         introduction: whose they are, HTML.
     """
     return f"""<p>{introduction}</p>
-{_rows(traversed)}
+{image_rows(traversed)}
 <h3>Beside the truth</h3>
 <p>Above, rendered scenes; below, what the model draws of them: told their true factors, and told \
 what it has read off the picture itself.</p>
-{_rows(compared)}"""
+{image_rows(compared)}"""
 
 
 def write_reading(readings: Sequence[Reading], n: int) -> str:
@@ -54,10 +62,10 @@ def write_edits(heads: Sequence[str], rows: Sequence[Row]) -> str:
     """Pictures that are edited."""
     return f"""<h3>Edited pictures</h3>
 <p>{EDITOR}</p>
-{_rows(rows, heads)}"""
+{image_rows(rows, heads)}"""
 
 
-def _rows(rows: Sequence[Row], heads: Sequence[str] = ()) -> str:
+def image_rows(rows: Sequence[Row], heads: Sequence[str] = ()) -> str:
     """A line of images for each row, all of the same size."""
     tiles = max(len(row.images) for row in rows)
     head = "".join(f"<span>{escape(text)}</span>" for text in heads)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from html import escape
 
-from zoo.demo.canvas import to_png
+from zoo.demo.controls.page import image_rows
 from zoo.demo.controls.sheet import Row
-from zoo.demo.page import encoded, table
+from zoo.demo.page import table
 from zoo.demo.renderings.measure import Outcome
 from zoo.demo.renderings.words import about, outcomes_table
 
@@ -54,17 +54,5 @@ def write_renderings(
 
 
 def _grid(heads: Sequence[str], rows: Sequence[Row]) -> str:
-    """A line of tiles for each row, with the heads above."""
-    names = "".join(f"<span>{escape(head.replace('_', ' '))}</span>" for head in heads)
-    lines = "\n".join(_line(row) for row in rows)
-    return f"""<div class="wide"><div class="grid" style="--tiles: {len(heads)}">
-<div class="row head"><span></span><div class="tiles">{names}</div></div>
-{lines}
-</div></div>"""
-
-
-def _line(row: Row) -> str:
-    tiles = "".join(f'<img src="{encoded(to_png(image))}" alt="">' for image in row.images)
-    title, note = escape(row.title), escape(row.note)
-    return f"""<div class="row"><span>{title} <span class="how">{note}</span></span>
-<div class="tiles" role="img" aria-label="{title}, {note}">{tiles}</div></div>"""
+    """A line of tiles for each row; in the heads _ is where a picture breaks the line."""
+    return image_rows(rows, [head.replace("_", " ") for head in heads])

@@ -11,10 +11,7 @@ __all__ = ["draw_labels", "draw_latents"]
 
 def draw_latents(heads: Sequence[str], rows: Sequence[Row]) -> Image.Image:
     """Images, their latents, and what they render from coarse to fine."""
-    under = (
-        "Switches and positions: share of channels that are on, that choose a pixel. Rendered: "
-        "mean over channels, orange above 0, blue below."
-    )
+    under = "Latents: share of channels that are on, that choose a pixel. Rendered: mean over them."
     return draw_rows("An image, its latents, its rendering", under, rows, heads=heads)
 
 
