@@ -1,5 +1,7 @@
 """Numbers as people read them."""
 
+from types import MappingProxyType
+
 import pytest
 
 from zoo import _format
@@ -65,3 +67,9 @@ def test_arguments_of_things_with_names_are_their_names():
     assert _format.arguments(config) == shown
     other = ({"values": 3}, {"name": "colour"})
     assert _format.arguments({"factors": other}) == f"factors={other!r}"
+
+
+def test_arguments_show_what_is_frozen_as_plain_values():
+    layers = (MappingProxyType({"channels": 3}), MappingProxyType({"channels": 4, "pool": 2}))
+    found = _format.arguments({"layers": layers, "mean": (0.5,), "none": ()})
+    assert found == "layers=[{'channels': 3}, {'channels': 4, 'pool': 2}], mean=(0.5,), none=()"

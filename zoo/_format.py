@@ -31,7 +31,8 @@ def _argument(value: object) -> str:
         names = [each.get("name") for each in value if isinstance(each, Mapping)]
         if len(names) == len(value) and all(names):
             return f"[{', '.join(map(str, names))}]"
-    return repr(value)
+        return f"[{', '.join(map(_argument, value))}]" if names else repr(value)
+    return repr(dict(value) if isinstance(value, Mapping) else value)
 
 
 def parameters(n: int) -> str:

@@ -22,15 +22,15 @@ def fashion(widths: Sequence[int] = NARROW) -> dict[str, Any]:
     Raises:
         SettingsError: another number of widths.
     """
-    layers = [{**layer, "channels": width} for layer, width in _paired(LAYERS, widths)]
+    layers = tuple({**layer, "channels": width} for layer, width in _paired(LAYERS, widths))
     return {
-        "image_shape": [1, 28, 28],
+        "image_shape": (1, 28, 28),
         "layers": layers,
         "num_classes": 10,
         "normalisation": "batch",
         "leak": 0.1,
-        "mean": [FASHION_MEAN],
-        "std": [FASHION_STD],
+        "mean": (FASHION_MEAN,),
+        "std": (FASHION_STD,),
     }
 
 
@@ -47,13 +47,13 @@ def all_conv_13(widths: Sequence[int] = ALL_CONV_13) -> dict[str, Any]:
     top = [{"kernel": 3}, {"kernel": 3, "padding": 1}, {"kernel": 3, "padding": 1}]
     pairs = _paired([*stage, last, *stage, last, *top], widths)
     return {
-        "image_shape": [3, 32, 32],
-        "layers": [{"channels": width, **layer} for layer, width in pairs],
+        "image_shape": (3, 32, 32),
+        "layers": tuple({"channels": width, **layer} for layer, width in pairs),
         "num_classes": 10,
         "normalisation": "batch",
         "leak": 0.1,
-        "mean": list(CIFAR_MEAN),
-        "std": list(CIFAR_STD),
+        "mean": CIFAR_MEAN,
+        "std": CIFAR_STD,
     }
 
 
