@@ -72,4 +72,4 @@ def test_arguments_of_things_with_names_are_their_names():
 def test_arguments_show_what_is_frozen_as_plain_values():
     layers = (MappingProxyType({"channels": 3}), MappingProxyType({"channels": 4, "pool": 2}))
     found = _format.arguments({"layers": layers, "mean": (0.5,), "none": ()})
-    assert found == "layers=[{'channels': 3}, {'channels': 4, 'pool': 2}], mean=(0.5,), none=()"
+    assert found == "layers=({'channels': 3}, {'channels': 4, 'pool': 2}), mean=(0.5,), none=()"

@@ -31,8 +31,8 @@ def _argument(value: object) -> str:
         names = [each.get("name") for each in value if isinstance(each, Mapping)]
         if len(names) == len(value) and all(names):
             return f"[{', '.join(map(str, names))}]"
-        return f"[{', '.join(map(_argument, value))}]" if names else repr(value)
-    return repr(dict(value) if isinstance(value, Mapping) else value)
+        return repr(tuple(dict(each) if isinstance(each, Mapping) else each for each in value))
+    return repr(value)
 
 
 def parameters(n: int) -> str:
