@@ -1,4 +1,4 @@
-"""Inference of the deconvolutional generative model is MAP: against brute force over all latents."""
+"""Inference in the deconvolutional generative model is MAP: brute force over all latents."""
 
 import numpy as np
 import pytest
