@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import zoo
 from tests.models.every_latent import IMAGE_SHAPE, LAYERS
 from zoo.models.cnnf import CNNF
 from zoo.models.dgm import DGM
@@ -157,11 +158,14 @@ def test_rendering_by_hand() -> None:
     [
         lambda: randomised(CNNF(feedback_to=0)),
         lambda: randomised(CNNF(feedback_to=2)),
+        lambda: zoo.create("cnnf-robust", pretrained=True, dtype=torch.float64),
+        lambda: zoo.create("cnnf-robust.restoring", pretrained=True, dtype=torch.float64),
         lambda: network(normalisation="none"),
         lambda: network(normalisation="rms", leak=0.0),
         lambda: network(normalisation="batch"),
+        lambda: zoo.create("dgm-fashion-mnist", pretrained=True, dtype=torch.float64),
     ],
-    ids=["cnnf-pixels", "cnnf-features", "none", "rms", "batch"],
+    ids=["pixels", "features", "robust", "restoring", "none", "rms", "batch", "dgm"],
 )
 def test_the_feedback_of_cnn_f_is_the_rendering(build: object) -> None:
     """One network, two readings: same weights, same latents, same image."""
