@@ -122,7 +122,7 @@ def test_the_settings_of_a_row() -> None:
     ("change", "message"),
     [
         ({"seed": 3}, "every row has its own"),
-        ({"pi-model.noise": 0.1}, "no method 'pi-model'; there are deconvolutional, supervised"),
+        ({"pi-model.noise": 0.1}, "no method 'pi-model'; there are supervised, pseudo-labels, "),
         ({"supervised.steps": 9}, "all methods have the same; set steps"),
         ({"epochs": 9}, "no such setting"),
         ({"steps": 0}, "expected more than 0"),
