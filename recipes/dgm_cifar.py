@@ -58,6 +58,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 LINES = [
     Line("cifar-10", 10_000, "accuracy"),
     Line("cifar-10", 1_000, "reconstruction-error"),
+    Line("cifar-10", 5_000, "frechet-renderings-resnet20"),
+    Line("cifar-10", 5_000, "frechet-renderings-resnet20-of-real"),
 ]
 """What the card will say, the headline first."""
 
