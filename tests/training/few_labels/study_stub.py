@@ -14,7 +14,7 @@ from zoo.data import ImageDataset, as_float
 from zoo.training import Run
 from zoo.training.few_labels.settings import FewLabelsSettings
 from zoo.training.few_labels.split import split
-from zoo.training.few_labels.study import Material
+from zoo.training.few_labels.study import Material, StudySettings
 
 HOLD = "TEST_HOLD"
 """Environment: `KEY STEP FILE`; that row's process makes the file in that step, and waits."""
@@ -33,7 +33,7 @@ def images(split: str, n: int) -> ImageDataset:
     return ImageDataset("tiny", split, grey, labels, [str(i) for i in range(10)])
 
 
-def build() -> nn.Module:
+def build(config: StudySettings) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 10))
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from tests.training.few_labels import study_stub
 from zoo.data import as_float
+from zoo.models.dgm import DGM
 from zoo.training import DivergedError, SettingsError, record
 from zoo.training.few_labels import study, study_rows
 from zoo.training.few_labels.split import split
@@ -124,6 +125,8 @@ def test_the_settings_of_a_row() -> None:
         ({"seed": 3}, "every row has its own"),
         ({"pi-model.noise": 0.1}, "no method 'pi-model'; there are supervised, pseudo-labels, "),
         ({"supervised.steps": 9}, "all methods have the same; set steps"),
+        ({"supervised.widths": (4, 4, 4, 4)}, "all methods have the same; set widths"),
+        ({"widths": (4, 4, 4)}, "expected 4 positive numbers, found"),
         ({"epochs": 9}, "no such setting"),
         ({"steps": 0}, "expected more than 0"),
     ],
@@ -131,6 +134,15 @@ def test_the_settings_of_a_row() -> None:
 def test_settings_that_no_row_may_have(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         configure(Row("supervised", 100, 0), change)
+
+
+def test_the_network_has_the_widths_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study.data, "load", lambda name, folder, part: study_stub.images(part, 20))
+    material = study._load(study._parser().parse_args(["--out", "unused"]))
+    for changes, channels in ({}, 64), ({"widths": (32, 64, 64, 128)}, 128):
+        model = material.build(configure(Row("supervised", 100, 0), changes))
+        assert isinstance(model, DGM)
+        assert dict(model.named_parameters())["units.4.weight"].shape == (10, channels)
 
 
 def test_a_small_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

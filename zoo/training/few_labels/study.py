@@ -28,7 +28,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, get_args, get_type_hints
@@ -41,7 +40,7 @@ from zoo.errors import ZooError
 from zoo.metrics.robustness import accuracy
 from zoo.training.few_labels.curve import write_picture
 from zoo.training.few_labels.fit import fit
-from zoo.training.few_labels.networks import fashion
+from zoo.training.few_labels.networks import NARROW, fashion
 from zoo.training.few_labels.settings import FewLabelsSettings
 from zoo.training.few_labels.split import split
 from zoo.training.few_labels.study_report import write_tables
@@ -62,12 +61,23 @@ from zoo.training.few_labels.study_rows import (
 from zoo.training.files import read_json
 from zoo.training.folder import RECORD
 from zoo.training.run import Run, Stateful
-from zoo.training.settings import MACHINE, SettingsError, parse
+from zoo.training.settings import MACHINE, SettingsError, option, parse
 
-__all__ = ["Material", "configure", "main", "train_row"]
+__all__ = ["Material", "StudySettings", "configure", "main", "train_row"]
 
 METHODS: tuple[str, ...] = get_args(get_type_hints(FewLabelsSettings)["method"])
 COUNTS: tuple[int | None, ...] = (100, 500, MAIN_COUNT, None)
+
+
+@dataclass(frozen=True)
+class StudySettings(FewLabelsSettings):
+    """The settings of a row, and of its network."""
+
+    widths: tuple[int, ...] = option(NARROW, "channels of the four convolutions, for all methods")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fashion(self.widths)  # a wrong number of them is better found before the first row
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class Material:
 
     train: ImageDataset
     test: ImageDataset
-    build: Callable[[], nn.Module]
+    build: Callable[[StudySettings], nn.Module]
     fit: Callable[[nn.Module, ImageDataset, FewLabelsSettings, Run], nn.Module]
 
 
@@ -100,7 +110,7 @@ class TimedRun(Run):
             self.step_seconds.append(time.process_time() - begun)
 
 
-def configure(row: Row, changes: Mapping[str, Any]) -> FewLabelsSettings:
+def configure(row: Row, changes: Mapping[str, Any]) -> StudySettings:
     """The settings of a row.
 
     Args:
@@ -124,11 +134,11 @@ def configure(row: Row, changes: Mapping[str, Any]) -> FewLabelsSettings:
     if row.without is not None:
         values[TERMS[row.without]] = 0.0
     own = {"method": row.method, "labels": row.labels, "seed": row.seed}
-    return FewLabelsSettings.from_json({**values, **own})
+    return StudySettings.from_json({**values, **own})
 
 
 def train_row(
-    row: Row, config: FewLabelsSettings, folder: Path, material: Material, command: str
+    row: Row, config: StudySettings, folder: Path, material: Material, command: str
 ) -> Result:
     """Train a row in `folder`, or go on with what is there, and measure it.
 
@@ -144,7 +154,7 @@ def train_row(
     source = Path(__file__).resolve()
     run = TimedRun(folder, config, name=row.key, source=source, command=command, resume=resume)
     with run:
-        predictor = material.fit(material.build(), material.train, config, run).eval()
+        predictor = material.fit(material.build(config), material.train, config, run).eval()
         result = _measure(row, predictor, config, material, run)
         run.record(result=asdict(result))
     return result
@@ -205,7 +215,7 @@ def _load(options: argparse.Namespace) -> Material:
     from zoo.models.dgm import DGM
 
     train, test = (data.load("fashion-mnist", options.data, part) for part in ("train", "test"))
-    return Material(train, test, partial(DGM, **fashion()), fit)
+    return Material(train, test, lambda config: DGM(**fashion(config.widths)), fit)
 
 
 def _work(options: argparse.Namespace, material: Material | None) -> int:
@@ -289,7 +299,7 @@ def _count(text: str) -> int | None:
 
 def _change(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
-    hint = FewLabelsSettings.types().get(name.rpartition(".")[2])
+    hint = StudySettings.types().get(name.rpartition(".")[2])
     if not equals or hint is None:
         raise argparse.ArgumentTypeError(f"expected SETTING=VALUE of a training, found {text!r}")
     try:

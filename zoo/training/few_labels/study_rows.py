@@ -45,7 +45,7 @@ MAIN_COUNT = 1000
 """Labels of the rows that come first, and of the ablation."""
 ROW = MACHINE | {"seed", "method", "labels", "tag"}
 """Settings that the row, or the machine, has a say in."""
-BUDGET = frozenset({"steps", "batch_size", "labelled_share", "validation"})
+BUDGET = frozenset({"widths", "steps", "batch_size", "labelled_share", "validation"})
 """Settings that all methods must share where they are compared."""
 
 Part = Literal["table", "ablation"]
