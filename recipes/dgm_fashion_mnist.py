@@ -1,13 +1,13 @@
 """Train the deconvolutional generative model on Fashion-MNIST, with few labels or with all.
 
-The network of the released code for small grey images, at half its channels unless `--widths` says
-otherwise. All methods that it is compared with are options of the same training (`--method`);
+The network of the released code for small grey images; without a preset, at half its channels. All
+methods that it is compared with are options of the same training (`--method`);
 `python -m zoo.training.few_labels.study` trains them all. The weights that do best on images held
 out of the training set are kept; the test set is only measured.
 
 `--preset cpu` (1,000 labels) and `--preset cpu-all` (all labels) are bounded runs on one CPU core:
-those of the weights in the card. `--preset gpu` has the released widths and more steps, and has not
-been run by us. `--smoke` runs the whole path on the packaged sample of test images.
+those of the weights in the card. `--preset gpu` has more steps, and has not been run by us.
+`--smoke` runs the whole path on the packaged sample of test images.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from zoo import data, training
 from zoo.models.dgm import DGM
 from zoo.registry import cards_folder, read_card
 from zoo.training.few_labels.fit import fit
-from zoo.training.few_labels.networks import NARROW, fashion
+from zoo.training.few_labels.networks import NARROW, RELEASED, fashion
 from zoo.training.few_labels.settings import FewLabelsSettings
 from zoo.training.finish import Line, finish
 from zoo.training.settings import option
@@ -25,7 +25,13 @@ from zoo.training.settings import option
 SAMPLE = "fashion-mnist-sample"
 CARD = "dgm-fashion-mnist"
 
-BOUNDED: dict[str, Any] = {"precision": "bfloat16", "threads": 1}
+BOUNDED: dict[str, Any] = {
+    "widths": RELEASED,
+    "steps": 8_000,
+    "evaluate_every": 800,
+    "precision": "bfloat16",
+    "threads": 1,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "dataset": SAMPLE,
@@ -38,8 +44,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tag": "smoke",
     },
     "cpu": BOUNDED,
-    "cpu-all": {**BOUNDED, "labels": None, "steps": 6_000, "tag": "labels-all"},
-    "gpu": {"widths": (32, 64, 64, 128), "steps": 100_000, "tag": "labels-1000-wide"},
+    "cpu-all": {**BOUNDED, "labels": None, "steps": 12_000, "tag": "labels-all"},
+    "gpu": {"widths": RELEASED, "steps": 100_000, "tag": "labels-1000-long"},
 }
 
 KINDS = ("noise", "blur", "occlusion")

@@ -7,12 +7,22 @@ from zoo.models.dgm import LAYERS
 from zoo.models.resnet_cifar import CIFAR_MEAN, CIFAR_STD
 from zoo.training.settings import SettingsError
 
-__all__ = ["ALL_CONV_13", "FASHION_MEAN", "FASHION_STD", "NARROW", "all_conv_13", "fashion"]
+__all__ = [
+    "ALL_CONV_13",
+    "FASHION_MEAN",
+    "FASHION_STD",
+    "NARROW",
+    "RELEASED",
+    "all_conv_13",
+    "fashion",
+]
 
 FASHION_MEAN, FASHION_STD = 0.2860, 0.3530
 """Of the training images of Fashion-MNIST in [0, 1]."""
+RELEASED = tuple(int(layer["channels"]) for layer in LAYERS)
+"""Channels of the released network for 28 x 28 grey images."""
 NARROW = (16, 32, 32, 64)
-"""Half the channels of the released network for 28 x 28 grey images."""
+"""Half of them."""
 ALL_CONV_13 = (128, 128, 128, 256, 256, 256, 512, 256, 128)
 
 
