@@ -2,11 +2,12 @@
 
     python -m zoo.training.few_labels.study --data DIR --out runs/few-labels --workers 2
 
-trains the network of `dgm-fashion-mnist` by every method on 100, 500, 1,000 and all labels of
-Fashion-MNIST, and once more without each term of the deconvolutional objective. Each of these rows
-is a run in a folder of its own. The method chooses its predictor by validation images, and the test
-images are looked at once, at the end of the row. Rows of one seed begin with the same weights and
-have the same labelled, unlabelled and validation images. In the folder `--out`:
+trains the network of `dgm-fashion-mnist`, at half its channels unless `--set widths=32,64,64,128`
+says otherwise, by every method on 100, 500, 1,000 and all labels of Fashion-MNIST, and once more
+without each term of the deconvolutional objective. Each of these rows is a run in a folder of its
+own. The method chooses its predictor by validation images, and the test images are looked at once,
+at the end of the row. Rows of one seed begin with the same weights and have the same labelled,
+unlabelled and validation images. In the folder `--out`:
 
     results.json   every finished row; one that is there is not trained again
     study.csv      the same, a line each
