@@ -66,6 +66,10 @@ def processes() -> Iterator[None]:
     if world_size() == 1 or dist.is_initialized():
         yield
         return
+    # Imported with a group there, it keeps the group, whose threads then outlive `destroy` and may
+    # abort the process when the interpreter ends; torch's optimisers import it sooner or later.
+    import torch._dynamo
+
     gpu = torch.cuda.is_available()
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
     try:
