@@ -1,6 +1,6 @@
 """What rendering costs: a training step of the deconvolutional model, and its inference.
 
-    python tests/benchmarks/bench_dgm.py [--threads N] [--batch N] [--rounds N] [--full-width]
+    python tests/benchmarks/bench_dgm.py [--threads N] [--batch N] [--rounds N] [--half-width]
 
 CPU time, everything in turns in one process, medians over the rounds; a ratio is the median of the
 ratios of each round. Two questions:
@@ -36,10 +36,10 @@ TARGET = 2.2
 TERMS = ("reconstruction_weight", "entropy_weight", "moment_weight", "path_weight", "min_weight")
 
 
-def model(full_width: bool) -> DGM:
-    """The network of the card, or the released one, which is twice as wide."""
+def model(half_width: bool) -> DGM:
+    """The network of the card, or that of the study of few labels, which has half its channels."""
     layers = [
-        {**layer, "channels": layer["channels"] // (1 if full_width else 2)} for layer in LAYERS
+        {**layer, "channels": layer["channels"] // (2 if half_width else 1)} for layer in LAYERS
     ]
     return DGM(layers=layers)
 
@@ -138,7 +138,7 @@ def steps(method: Method, network: nn.Module, batch: Batch, precision: str, coun
 
 def training(options: argparse.Namespace, precision: str) -> None:
     """Print what a step of every method costs."""
-    network = model(options.full_width).train()
+    network = model(options.half_width).train()
     images = torch.rand(options.batch, 1, 28, 28)
     labels = torch.randint(10, (options.batch,))
     half = options.batch // 2
@@ -168,7 +168,7 @@ def training(options: argparse.Namespace, precision: str) -> None:
 
 def inference(options: argparse.Namespace) -> None:
     """Print what a prediction costs, and what latents and renderings cost on top."""
-    network = model(options.full_width).eval()
+    network = model(options.half_width).eval()
     book = plain(network)
     images = torch.rand(options.batch, 1, 28, 28)
     with torch.inference_mode():
@@ -189,13 +189,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch", type=int, default=64, help="images of a step")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--full-width", action="store_true", help="the released network")
+    parser.add_argument("--half-width", action="store_true", help="the network of the study")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    width = "full" if options.full_width else "half"
+    width = "half the" if options.half_width else "the released"
     threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
-    print(f"torch {torch.__version__}, {threads}, batch {options.batch}, {width} width\n")
+    print(f"torch {torch.__version__}, {threads}, batch {options.batch}, {width} channels\n")
     inference(options)
     for precision in ("float32", "bfloat16"):
         training(options, precision)
