@@ -146,7 +146,8 @@ def test_a_forecast_is_the_decoded_curve_of_the_posterior(model: LatentODE) -> N
         model(times, values, mask, query).sum(), model.encoder.cell.bias_ih
     )
     assert gradient[0].abs().sum() > 0
-    torch.testing.assert_close(model(times, values, mask, query), found.mean, rtol=0, atol=0)
+    # The forecast solves the samples' curves in the same batch, whose size may turn the last digit.
+    torch.testing.assert_close(model(times, values, mask, query), found.mean, rtol=0, atol=1e-12)
 
 
 def test_reading_off_the_grid_is_as_good_as_a_tight_solve_at_each_time(model: LatentODE) -> None:
