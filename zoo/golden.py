@@ -160,17 +160,17 @@ def _seen(model: nn.Module, images: Tensor) -> Tensors:
 
 
 TASKS: Mapping[str, Task] = {
-    # Nothing bounds the slope of a discriminator, which the encoder is a part of; and a generator
-    # that divides maps by their deviations multiplies what rounding leaves of nearly constant ones.
-    # A quarter of a grey level of 8 bits.
-    "controllable-generation": Task(_draw_codes, _drawn_and_read, tolerance=1e-3),
+    # Nothing bounds the slope of a discriminator, which the encoder is a part of; and the generator
+    # begins with a map that it divides by its deviation, which is next to nothing before training.
+    # After a few steps rounding has been seen at 1.5e-4, after all of them at 1e-6.
+    "controllable-generation": Task(_draw_codes, _drawn_and_read, tolerance=5e-4),
     # A flow may carry neighbours far apart, and rounding with them.
     "density-estimation": Task(_draw_noise, _points, tolerance=1e-4),
     "factor-prediction": Task(_draw_squares, _codes, tolerance=1e-5),
     "forecasting": Task(_draw_series, _forecast, tolerance=1e-4),
     "forecasting-from-a-state": Task(_draw_states, _forecast_from, tolerance=1e-4),
     "image-classification": Task(_draw_images, _logits, tolerance=1e-5),
-    "image-editing": Task(_draw_edits, _edited_and_read, tolerance=1e-3),  # the same networks
+    "image-editing": Task(_draw_edits, _edited_and_read, tolerance=1e-4),
     # Nothing bounds the slope of a critic, which sees the rounding of the images that it is given.
     "image-generation": Task(_draw_latent, _images_and_scores, tolerance=1e-4),
 }

@@ -230,12 +230,14 @@ def test_two_processes_make_the_weights_of_one(tmp_path: Path) -> None:
     checkpoint = "checkpoint.train.safetensors"
     one, other = (load_file(tmp_path / folder / checkpoint) for folder in ("one", "two"))
     biases = [key for key in one if "/model/" in key and key.endswith("bias")]
-    assert len(biases) == 7
+    momenta = [key for key in one if key.endswith("momentum_buffer")]
+    assert (len(biases), len(momenta)) == (7, 14)
     # The attack steps along signs and the loop masks by signs: where rounding turns one, more than
-    # rounding is left of it, up to 0.065 of the way that the biases went from zero, by the kind of
-    # the CPU. Without the average it is 0.36 to 0.73.
-    for key in biases:
-        assert (other[key] - one[key]).norm() < 0.2 * one[key].norm(), key
+    # rounding is left of it; how much depends on the CPU. Seen at most: 0.065 of the way that the
+    # biases went from zero, 0.25 of the momenta. Without the average at least 0.36 and 0.39.
+    for keys, share in (biases, 0.2), (momenta, 0.33):
+        for key in keys:
+            assert (other[key] - one[key]).norm() < share * one[key].norm(), key
 
 
 def test_missing_data_are_an_error_that_says_how_to_get_them(

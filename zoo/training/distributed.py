@@ -11,6 +11,7 @@ A single process never touches torch.distributed.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -66,10 +67,9 @@ def processes() -> Iterator[None]:
     if world_size() == 1 or dist.is_initialized():
         yield
         return
-    # Imported with a group there, it keeps the group, whose threads then outlive `destroy` and may
-    # abort the process when the interpreter ends; torch's optimisers import it sooner or later.
-    import torch._dynamo
-
+    # Imported with a group there, as the first optimiser does, it keeps the group: the threads then
+    # outlive `destroy`, and the interpreter may abort at its end.
+    importlib.import_module("torch._dynamo")
     gpu = torch.cuda.is_available()
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
     try:
